@@ -1,0 +1,161 @@
+//! How a thread waits for an object: it runs what it waits for, if it may, else it gives its CPU back and sleeps.
+//!
+//! Owns: helping, blocking, and the error for a cycle of blocking gets. Source of the idea of helping: the work-first
+//! principle of Cilk-5 (Frigo et al., PLDI 1998); here it also spares the wake-up of another thread.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::{
+    cell::{Signal, Waiter},
+    context::{self, Cpu},
+    counters::Count,
+    error::{TaskError, TaskErrorKind},
+    node::Node,
+    task::{Object, Task, TaskState},
+};
+
+/// Tasks that a thread runs one within the other before it blocks in earnest and leaves the next to another thread.
+const HELP_DEPTH_MAX: usize = 1_000;
+
+/// Stack that a task run by its waiting caller finds at the least.
+const STACK_LEFT_MIN: usize = 256 << 10;
+
+/// A new segment where there is less.
+const STACK_SEGMENT: usize = 4 << 20;
+
+/// Tasks that a caller looks through for one that it can run.
+const HELP_CHAIN_MAX: usize = 1 << 20;
+
+/// Runs an ordinary task on this thread if it has not started and a CPU is to be had; for [`Task::help`].
+pub fn help_here(node: &Arc<Node>, task: Arc<dyn Task>) -> bool {
+    if context::depth() >= HELP_DEPTH_MAX || task.head().state() != TaskState::Queued {
+        return false;
+    }
+    let borrowed = context::cpu() == Cpu::None;
+    if borrowed && !node.lane.take_token() {
+        return false;
+    }
+    let claimed = task.head().claim();
+    if claimed {
+        let _ = context::with_thread(|thread| {
+            thread.outbox.take_back_task(Arc::as_ptr(&task).cast());
+            thread.counters.add(Count::TasksHelped, 1);
+        });
+        let cpu = if borrowed { Cpu::Token } else { context::cpu() };
+        stacker::maybe_grow(STACK_LEFT_MIN, STACK_SEGMENT, || context::with_cpu(cpu, || task.execute(node)));
+    }
+    if borrowed {
+        node.put_token();
+    }
+    claimed
+}
+
+/// Runs what `object` needs on this thread as far as it may.
+fn help_toward(node: &Arc<Node>, object: &Arc<dyn Object>) {
+    let Some(producer) = object.clone().producer() else { return };
+    let mut chain = vec![producer];
+    while let Some(top) = chain.last().cloned() {
+        match top.head().state() {
+            TaskState::Done => {
+                chain.pop();
+            }
+            TaskState::Queued => {
+                if !top.help(node) {
+                    return;
+                }
+                chain.pop();
+            }
+            TaskState::Waiting => {
+                let mut missing = None;
+                top.each_dependency(&mut |object| {
+                    if missing.is_none() && !object.is_ready() {
+                        missing = Some(object);
+                    }
+                });
+                match missing.and_then(|object| object.producer()) {
+                    Some(next) if chain.len() < HELP_CHAIN_MAX => chain.push(next),
+                    _ => return,
+                }
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Waits until `object` is ready. With a deadline the caller never runs the task itself, since that could take longer.
+///
+/// # Errors
+/// `Deadlock` where the wait would close a cycle, `TimedOut` after the deadline.
+pub fn wait_ready(node: &Arc<Node>, object: &Arc<dyn Object>, deadline: Option<Instant>) -> Result<(), TaskError> {
+    if object.is_ready() {
+        return Ok(());
+    }
+    if deadline.is_none() {
+        help_toward(node, object);
+        if object.is_ready() {
+            return Ok(());
+        }
+    }
+    let began = Instant::now();
+    let signal = Signal::after(1);
+    if !object.register(Waiter::Signal(signal.clone())) {
+        return Ok(());
+    }
+    let frames = context::frames();
+    if let Err(cycle) = node.waits.lock().enter(&frames, object) {
+        object.unregister(&signal);
+        return Err(TaskErrorKind::Deadlock { cycle }.into());
+    }
+    let reached = blocked(node, || signal.wait_until(deadline));
+    node.waits.lock().leave(&frames);
+    if !reached && !object.is_ready() {
+        object.unregister(&signal);
+        return Err(TaskErrorKind::TimedOut { waited: began.elapsed() }.into());
+    }
+    Ok(())
+}
+
+/// Waits until at least `count` of `objects` are ready or the deadline passes; gives which are.
+pub fn wait_some(node: &Arc<Node>, objects: &[Arc<dyn Object>], count: usize, deadline: Option<Instant>) {
+    let signal = Signal::after(count);
+    let mut registered = 0;
+    let mut ready = 0;
+    for object in objects {
+        if ready >= count {
+            break;
+        }
+        if object.register(Waiter::Signal(signal.clone())) {
+            registered += 1;
+        } else {
+            signal.notify();
+            ready += 1;
+        }
+    }
+    if ready < count {
+        blocked(node, || signal.wait_until(deadline));
+    }
+    if registered > 0 {
+        for object in objects {
+            object.unregister(&signal);
+        }
+    }
+}
+
+/// Runs `sleep`, during which this thread's CPU is free for others.
+pub fn blocked<R>(node: &Arc<Node>, sleep: impl FnOnce() -> R) -> R {
+    let cpu = context::cpu();
+    match cpu {
+        Cpu::None => {}
+        Cpu::Token => node.put_token(),
+        Cpu::Granted(grant) => node.scheduler.blocked(grant),
+    }
+    let _ = context::with_thread(|thread| node.lane.flush(&thread.outbox));
+    node.note_blocked();
+    let result = sleep();
+    match cpu {
+        Cpu::None => {}
+        Cpu::Token => node.lane.force_token(),
+        Cpu::Granted(grant) => node.scheduler.unblocked(grant),
+    }
+    result
+}

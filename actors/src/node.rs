@@ -1,0 +1,283 @@
+//! One node of the runtime, as its threads share it.
+//!
+//! Owns: what the fast paths need without asking an actor: the lane, the counters, the registry of waits. Every decision
+//! about resources is the [scheduler](crate::scheduler)'s, every decision about actors' lives the
+//! [supervisor](crate::supervisor)'s; this only passes things to them.
+
+use std::sync::{
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    Arc, OnceLock,
+};
+
+use actinic_gcs::{JobId, NodeId, ResourceSet, TaskId};
+use parking_lot::Mutex;
+
+use crate::{
+    context,
+    counters::{Counters, RuntimeStats},
+    error::{TaskError, TaskErrorKind},
+    gcs_client::GcsPort,
+    graph::Recorder,
+    lane::{Lane, Work},
+    live,
+    pool::worker::Threads,
+    scheduler::{GrantedTurn, SchedulerPort},
+    store::{ObjectStore, StoreConfig, StoreError},
+    supervisor::SupervisorPort,
+    task::{Task, TaskHead},
+    user::Directory,
+    waits::WaitGraph,
+};
+
+/// How a node is set up.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// What it has; see [`NodeConfig::detect`].
+    pub resources: ResourceSet,
+    /// The object store.
+    pub store: StoreConfig,
+    /// The job that runs here.
+    pub job: JobId,
+    /// The namespace of actors' names.
+    pub namespace: String,
+    /// Keeps the task graph of the whole run, up to this many tasks; none keeps what is alive only.
+    pub record_graph: Option<usize>,
+    /// Bounds of the worker pool.
+    pub pool: crate::pool::PoolLimits,
+    /// Objects up to this size stay in memory as they are.
+    pub inline_bytes_max: usize,
+    /// Threads on which message-style actors live.
+    pub arbiters: usize,
+    /// Seed of what is random: the jitter of restarts.
+    pub seed: u64,
+}
+
+/// Objects up to this size stay inline (100 KiB, as in Ray).
+pub const INLINE_BYTES_MAX: usize = 100 * 1024;
+
+/// One node.
+pub struct Node {
+    /// A number of its own in this process.
+    pub tag: u32,
+    /// Its id.
+    pub id: NodeId,
+    /// The id's beginning, for messages.
+    pub name: String,
+    /// The task that stands for the driver.
+    pub driver: TaskId,
+    /// How it was set up.
+    pub config: NodeConfig,
+    /// The fast lane.
+    pub lane: Lane,
+    /// The worker threads.
+    pub threads: Threads,
+    /// Timers and sockets of async tasks and methods.
+    pub io: tokio::runtime::Handle,
+    /// Who waits for what.
+    pub waits: Mutex<WaitGraph>,
+    /// The graph of the whole run, where asked.
+    pub recorder: Option<Recorder>,
+    /// The actors of this node.
+    pub actors: Directory,
+    /// The `LocalScheduler`.
+    pub scheduler: SchedulerPort,
+    /// The `NodeSupervisor`.
+    pub supervisor: SupervisorPort,
+    /// The `GcsClient`.
+    pub gcs: GcsPort,
+    store: OnceLock<Arc<ObjectStore>>,
+    store_opening: Mutex<()>,
+    counters: Mutex<Vec<Arc<Counters>>>,
+    driver_children: AtomicU64,
+    driver_puts: AtomicU32,
+    driver_groups: AtomicU64,
+    blocked_note: AtomicBool,
+    down: AtomicBool,
+}
+
+static NEXT_TAG: AtomicU32 = AtomicU32::new(1);
+
+impl Node {
+    /// A node that is not running yet.
+    #[must_use]
+    pub fn new(config: NodeConfig, id: NodeId, io: tokio::runtime::Handle) -> Arc<Self> {
+        let cpus = (config.resources.of(actinic_gcs::resources::CPU).0 / actinic_gcs::Quantity::UNIT) as u32;
+        Arc::new(Self {
+            tag: NEXT_TAG.fetch_add(1, Ordering::Relaxed),
+            id,
+            name: format!("{:08x}", id.0 >> 96),
+            driver: TaskId::driver(config.job),
+            lane: Lane::new(cpus),
+            threads: Threads::default(),
+            io,
+            waits: Mutex::default(),
+            recorder: config.record_graph.map(Recorder::new),
+            actors: Directory::default(),
+            scheduler: SchedulerPort::default(),
+            supervisor: SupervisorPort::default(),
+            gcs: GcsPort::default(),
+            store: OnceLock::new(),
+            store_opening: Mutex::default(),
+            counters: Mutex::default(),
+            driver_children: AtomicU64::new(0),
+            driver_puts: AtomicU32::new(0),
+            driver_groups: AtomicU64::new(0),
+            blocked_note: AtomicBool::new(false),
+            down: AtomicBool::new(false),
+            config,
+        })
+    }
+
+    /// Submits a task whose edges are known. It is queued as soon as the objects that it takes are there.
+    pub fn submit(self: &Arc<Self>, task: &Arc<dyn Task>, thread: &context::ThreadState) {
+        self.register(task, thread);
+        if crate::edges::arm(self, task) {
+            self.ready(task.clone(), Some(thread));
+        }
+    }
+
+    /// Enters a task into the registry, and into the record of the run where one is kept.
+    pub fn register(&self, task: &Arc<dyn Task>, thread: &context::ThreadState) {
+        live::enter(self.tag, task);
+        thread.counters.add(crate::counters::Count::TasksSubmitted, 1);
+        if let Some(recorder) = &self.recorder {
+            recorder.record(task.head());
+        }
+    }
+
+    /// A task has all it takes: it goes to the lane, or to the scheduler if it asks for more than one CPU.
+    pub fn ready(self: &Arc<Self>, task: Arc<dyn Task>, thread: Option<&context::ThreadState>) {
+        if !task.head().mark_queued() {
+            return;
+        }
+        self.enqueue(task, thread);
+    }
+
+    /// Puts a task that is queued by its state into the queue that suits it.
+    pub fn enqueue(self: &Arc<Self>, task: Arc<dyn Task>, thread: Option<&context::ThreadState>) {
+        if let Some(grant) = task.head().grant() {
+            self.lane.push_turn(GrantedTurn::of(task.clone(), grant));
+            return;
+        }
+        match (&task.head().options, thread) {
+            (Some(options), _) if !options.is_plain() => self.scheduler.submit(task),
+            (_, Some(thread)) => self.lane.submit(Work::Task(task), &thread.outbox),
+            (_, None) => self.lane.push(task),
+        }
+    }
+
+    /// A task is over: what it was granted is free again.
+    pub fn task_done(&self, head: &TaskHead) {
+        if let Some(grant) = head.grant() {
+            self.scheduler.finished(grant.id);
+        }
+    }
+
+    /// The object store, opened at its first use.
+    ///
+    /// # Errors
+    /// The store's, where its segment cannot be made.
+    pub fn store(&self) -> Result<&Arc<ObjectStore>, StoreError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let _one_at_a_time = self.store_opening.lock();
+        if self.store.get().is_none() {
+            let opened = ObjectStore::open(self.config.store.clone())?;
+            let _ = self.store.set(opened);
+        }
+        Ok(self.store.get().expect("invariant: it was set under the lock"))
+    }
+
+    /// The object store, if it has been used.
+    #[must_use]
+    pub fn store_if_open(&self) -> Option<&Arc<ObjectStore>> {
+        self.store.get()
+    }
+
+    /// Counters for one more thread.
+    pub fn add_counters(&self) -> Arc<Counters> {
+        let counters = Arc::new(Counters::default());
+        let mut all = self.counters.lock();
+        all.push(counters.clone());
+        counters
+    }
+
+    /// What has run so far.
+    #[must_use]
+    pub fn stats(&self) -> RuntimeStats {
+        let mut sum = RuntimeStats::default();
+        for counters in self.counters.lock().iter() {
+            counters.sum_into(&mut sum);
+        }
+        sum
+    }
+
+    /// Gives a token back to the lane, or to the scheduler if it is owed one.
+    pub fn put_token(&self) {
+        self.lane.put_token();
+        if self.lane.owes() {
+            self.settle_tokens();
+        }
+    }
+
+    /// Hands free tokens that are owed to the scheduler.
+    pub fn settle_tokens(&self) {
+        let settled = self.lane.settle();
+        if settled > 0 {
+            self.scheduler.tokens_returned(settled);
+        }
+    }
+
+    /// A thread is about to block: somebody else should take what is queued.
+    pub fn note_blocked(&self) {
+        let waiting = self.lane.has_turns() || (self.lane.free_tokens() > 0 && self.lane.has_tasks());
+        if waiting && self.lane.searching() == 0 && !self.lane.wake_one() {
+            self.blocked_note.store(true, Ordering::Release);
+            self.lane.wake_sentinel();
+        }
+    }
+
+    /// Whether a thread has blocked with nobody to wake since the last look.
+    pub fn take_blocked_note(&self) -> bool {
+        self.blocked_note.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whole CPUs of the node.
+    #[must_use]
+    pub fn cpus_whole(&self) -> usize {
+        (self.config.resources.of(actinic_gcs::resources::CPU).units() as usize).max(1)
+    }
+
+    pub(crate) fn next_driver_child(&self) -> u64 {
+        self.driver_children.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn next_driver_put(&self) -> u32 {
+        self.driver_puts.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn next_driver_group(&self) -> u64 {
+        self.driver_groups.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether it has been shut down.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+
+    /// Ends it: threads leave, and what has not run gives an error to whoever waits for it.
+    pub fn shut_down(&self) {
+        if self.down.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let hint = "it was shut down before the task had run".to_owned();
+        let error = TaskError::from(TaskErrorKind::NoRuntime { hint });
+        for task in live::snapshot(self.tag) {
+            task.fail(error.clone());
+        }
+        while self.lane.wake_one() {}
+        self.lane.wake_sentinel();
+    }
+}

@@ -1,0 +1,202 @@
+//! The shared-memory segment: bytes, and nothing else.
+//!
+//! Owns: the mapping, its name and its lock file; touching memory in advance; and the few questions to the operating
+//! system that need `unsafe`. Which bytes are whose is decided in `extents`.
+//!
+//! **Safety of this module.** A segment hands out `&mut [u8]` for a `&mut Extent` and `&[u8]` for an `&Extent`. Extents
+//! cannot be cloned, are made by the allocator alone, and never overlap; there is one allocator a segment. So Rust's own
+//! borrow rules for extents are those of the bytes. The mapping outlives every slice because each borrows the segment.
+//! Other processes of this user could write to the segment too; they are trusted not to.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::CString,
+    fs, io,
+    ops::Range,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use shared_memory::{Shmem, ShmemConf, ShmemError};
+
+use super::{
+    extents::Extent,
+    lease::{self, Lease},
+};
+
+/// One segment of shared memory, created for its user only (mode 0600). Sparse: memory is taken up as it is touched.
+pub(super) struct Segment {
+    // Dropped, and with it unlinked, before the lease.
+    memory: Shmem,
+    lease: Lease,
+}
+
+// SAFETY: `Shmem` is not `Send` for its raw pointer alone; the mapping belongs to the process, not to a thread.
+unsafe impl Send for Segment {}
+// SAFETY: all access to the bytes goes through extents, see the module's documentation; the rest is read-only.
+unsafe impl Sync for Segment {}
+
+impl Segment {
+    /// A segment under a name of its own.
+    pub(super) fn create(len: usize) -> io::Result<Self> {
+        let lease = Lease::acquire(&folder())?;
+        let memory = ShmemConf::new().os_id(os_id(lease.name())).size(len).create().map_err(io_error)?;
+        Ok(Self { memory, lease })
+    }
+
+    /// The segment's name, and that of its lock file without the suffix.
+    #[cfg(test)]
+    pub(super) fn name(&self) -> &str {
+        self.lease.name()
+    }
+
+    /// Takes the segment's name away; the mapping stays. Dropping it later finds nothing left to remove.
+    pub(super) fn unlink(&self) {
+        if cfg!(target_os = "linux") {
+            let _ = fs::remove_file(folder().join(self.lease.name()));
+            self.lease.release();
+        }
+    }
+
+    /// The bytes of an extent of this segment.
+    pub(super) fn bytes<'a>(&'a self, extent: &'a Extent) -> &'a [u8] {
+        assert!(extent.end() <= self.memory.len(), "invariant: an extent lies within its segment");
+        // SAFETY: in bounds of the mapping, which lives as long as `self`. Initialised: fresh pages are zero. Nobody
+        // writes: that would take a `&mut Extent` for these bytes, but this one is borrowed and no other overlaps it.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(extent.offset()), extent.len()) }
+    }
+
+    /// The bytes of an extent of this segment, to be written.
+    #[allow(clippy::mut_from_ref, reason = "exclusive by the extent, not by the segment")]
+    pub(super) fn bytes_mut<'a>(&'a self, extent: &'a mut Extent) -> &'a mut [u8] {
+        assert!(extent.end() <= self.memory.len(), "invariant: an extent lies within its segment");
+        // SAFETY: as in `bytes`; and `extent` is borrowed mutably for as long as the result lives, so that nobody else
+        // reads or writes these bytes.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr().add(extent.offset()), extent.len()) }
+    }
+
+    /// Has the operating system back `range` with memory, so that no later write to it is slow or fails. Contents are
+    /// left as they are.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory left. Writing to a shared page without memory behind it would kill the process.
+    pub(super) fn touch(&self, range: Range<usize>) -> io::Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        assert!(range.end <= self.memory.len(), "invariant: what is touched lies within the segment");
+        let page = page_bytes();
+        let start = range.start / page * page;
+        let end = range.end.next_multiple_of(page);
+        // SAFETY: the range is within the mapping, but for the end of its last page, which is mapped as well. The
+        // advice changes no contents.
+        let result = unsafe {
+            let address = self.memory.as_ptr().add(start);
+            libc::madvise(address.cast(), end - start, POPULATE_WRITE)
+        };
+        if result == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINVAL | libc::ENOSYS) => self.touch_by_writing(range, page),
+            // The kernel's words for a shared page that cannot be had: the memory or the file system is full.
+            Some(libc::EFAULT | libc::ENOMEM) => Err(io::ErrorKind::OutOfMemory.into()),
+            _ => Err(error),
+        }
+    }
+
+    /// For kernels before 5.14 and other systems: one write a page that leaves its byte as it is.
+    fn touch_by_writing(&self, range: Range<usize>, page: usize) -> io::Result<()> {
+        if free_bytes(&folder()).is_some_and(|free| free < range.len() as u64) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let first = range.start;
+        let others = (first.next_multiple_of(page)..range.end).step_by(page);
+        for offset in std::iter::once(first).chain(others) {
+            // SAFETY: in bounds, and valid for as long as `self`. The byte may be in use by somebody else meanwhile;
+            // or-ing it with zero in one atomic step loses no write of theirs.
+            unsafe { AtomicU8::from_ptr(self.memory.as_ptr().add(offset)) }.fetch_or(0, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(target_os = "linux")]
+const POPULATE_WRITE: libc::c_int = libc::MADV_POPULATE_WRITE;
+/// Advice that no system knows, so that the fallback is taken.
+#[cfg(not(target_os = "linux"))]
+const POPULATE_WRITE: libc::c_int = -1;
+
+/// Removes the segments of dead owners. Says how many there were.
+pub(super) fn reclaim_segments() -> usize {
+    lease::reclaim(&folder(), |name| {
+        if cfg!(target_os = "linux") {
+            return fs::remove_file(folder().join(name));
+        }
+        match ShmemConf::new().os_id(os_id(name)).open() {
+            // The owner's drop unlinks it.
+            Ok(mut segment) => {
+                segment.set_owner(true);
+                Ok(())
+            }
+            Err(ShmemError::MapOpenFailed(_)) => Err(io::ErrorKind::NotFound.into()),
+            Err(error) => Err(io_error(error)),
+        }
+    })
+}
+
+/// Where the lock files are; on Linux the segments themselves as well.
+pub(super) fn folder() -> PathBuf {
+    let linux = Path::new("/dev/shm");
+    if cfg!(target_os = "linux") && linux.is_dir() {
+        linux.to_owned()
+    } else {
+        std::env::temp_dir()
+    }
+}
+
+fn os_id(name: &str) -> String {
+    format!("/{name}")
+}
+
+fn io_error(error: ShmemError) -> io::Error {
+    match error {
+        ShmemError::MapCreateFailed(code) | ShmemError::MapOpenFailed(code) | ShmemError::UnknownOsError(code) => {
+            io::Error::from_raw_os_error(code as i32)
+        }
+        other => io::Error::other(other),
+    }
+}
+
+/// The user that this process runs as.
+pub(super) fn user_id() -> u32 {
+    // SAFETY: takes nothing, touches nothing, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// How much can still be written to the file system of `path`; `None` if it does not say.
+pub(super) fn free_bytes(path: &Path) -> Option<u64> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: all zeros is a valid `statvfs`.
+    let mut answer: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` ends with a zero byte, and `answer` is of the type that is written to.
+    let result = unsafe { libc::statvfs(path.as_ptr(), &mut answer) };
+    #[allow(clippy::unnecessary_cast, reason = "the fields' width differs between systems")]
+    (result == 0).then(|| answer.f_bavail as u64 * answer.f_frsize as u64)
+}
+
+/// This machine's memory; `None` if it does not say.
+pub(super) fn memory_bytes() -> Option<u64> {
+    // SAFETY: takes a number, touches nothing.
+    let pages = unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) };
+    u64::try_from(pages).ok().map(|pages| pages * page_bytes() as u64)
+}
+
+fn page_bytes() -> usize {
+    // SAFETY: takes a number, touches nothing.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).unwrap_or(4096)
+}

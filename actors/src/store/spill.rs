@@ -1,0 +1,200 @@
+//! Objects on disk.
+//!
+//! Owns: the spill folder and its lock, the files' form (a header with length and checksum, then the bytes), and what
+//! can go wrong with them. When to spill is the core's matter.
+//!
+//! **Invariants:** a file appears under its name only when it is complete; what is read back is what was written, or an
+//! error; nothing is left of a write that failed. A crash loses the files' meaning, so nothing is synced.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{
+    core::FileId,
+    lease::{self, Lease},
+    shm,
+};
+
+const MAGIC: [u8; 8] = *b"actspil1";
+const HEADER_BYTES: usize = 24;
+/// Bytes are hashed and written in steps that stay in the processor's cache.
+const STEP_BYTES: usize = 256 << 10;
+
+/// Why an object could not be spilled or restored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpillError {
+    /// The disk is full. The object stays in memory.
+    #[error("the disk of the spill folder {} is full", folder.display())]
+    DiskFull {
+        /// The spill folder.
+        folder: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The bound on spilled bytes is reached. The object stays in memory.
+    #[error("spilling more would exceed the bound of {max_bytes} bytes (`spill_bytes_max`)")]
+    Limit {
+        /// The bound.
+        max_bytes: u64,
+    },
+    /// The file is not what was written: damaged, cut off or of another object.
+    #[error("the spilled object in {} is damaged: {what}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Any other failure of the file system.
+    #[error("cannot access {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// A folder of spilled objects, removed when dropped.
+#[derive(Debug)]
+pub(super) struct SpillFolder {
+    path: PathBuf,
+    // Dropped after the folder is gone.
+    lease: Lease,
+}
+
+impl SpillFolder {
+    /// A new folder in `base`.
+    pub(super) fn create(base: &Path) -> Result<Self, SpillError> {
+        let failed = |source| SpillError::Io { path: base.to_owned(), source };
+        fs::create_dir_all(base).map_err(failed)?;
+        let lease = Lease::acquire(base).map_err(failed)?;
+        let path = base.join(lease.name());
+        DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
+        Ok(Self { path, lease })
+    }
+
+    fn path_of(&self, file: FileId) -> PathBuf {
+        self.path.join(format!("{:016x}.object", file.0))
+    }
+
+    /// Writes an object's bytes.
+    pub(super) fn write(&self, file: FileId, bytes: &[u8]) -> Result<(), SpillError> {
+        let path = self.path_of(file);
+        let unfinished = path.with_extension("unfinished");
+        let result = write_file(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, &path));
+        result.map_err(|source| {
+            // What was written of it so far would only keep the disk full.
+            let _ = fs::remove_file(&unfinished);
+            self.classify(path, source)
+        })
+    }
+
+    /// Reads an object's bytes back into memory of just its length.
+    pub(super) fn read(&self, file: FileId, into: &mut [u8]) -> Result<(), SpillError> {
+        let path = self.path_of(file);
+        match read_file(&path, into) {
+            Ok(None) => Ok(()),
+            Ok(Some(what)) => Err(SpillError::Corrupt { path, what }),
+            Err(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(SpillError::Corrupt { path, what: "it is cut off" })
+            }
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                Err(SpillError::Corrupt { path, what: "it is gone" })
+            }
+            Err(source) => Err(SpillError::Io { path, source }),
+        }
+    }
+
+    /// Deletes an object's file.
+    pub(super) fn delete(&self, file: FileId) {
+        let path = self.path_of(file);
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(path = %path.display(), %error, "a spilled object could not be deleted");
+        }
+    }
+
+    fn classify(&self, path: PathBuf, source: io::Error) -> SpillError {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                SpillError::DiskFull { folder: self.path.clone(), source }
+            }
+            _ => SpillError::Io { path, source },
+        }
+    }
+}
+
+impl SpillFolder {
+    /// Removes the folder and all in it; a second time there is nothing left to remove.
+    pub(super) fn remove(&self) {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.path.display(), %error, "a spill folder could not be removed");
+            }
+            _ => self.lease.release(),
+        }
+    }
+}
+
+impl Drop for SpillFolder {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Removes the spill folders in `base` of dead owners. Says how many there were.
+pub(super) fn reclaim_folders(base: &Path) -> usize {
+    lease::reclaim(base, |name| {
+        let path = base.join(name);
+        let metadata = fs::symlink_metadata(&path)?;
+        if !metadata.is_dir() || metadata.uid() != shm::user_id() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not a folder of this user"));
+        }
+        fs::remove_dir_all(path)
+    })
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    // The header comes last, when the checksum is known: bytes are hashed as they are written.
+    file.write_all(&[0; HEADER_BYTES])?;
+    let mut hasher = Xxh3::new();
+    for step in bytes.chunks(STEP_BYTES) {
+        hasher.update(step);
+        file.write_all(step)?;
+    }
+    let header = header(bytes.len(), &hasher);
+    std::os::unix::fs::FileExt::write_all_at(&file, &header, 0)
+}
+
+/// Reads the file, and says what is wrong with its contents.
+fn read_file(path: &Path, into: &mut [u8]) -> io::Result<Option<&'static str>> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() != (HEADER_BYTES + into.len()) as u64 {
+        return Ok(Some("its length is wrong"));
+    }
+    let mut found = [0; HEADER_BYTES];
+    file.read_exact(&mut found)?;
+    let len = into.len();
+    let mut hasher = Xxh3::new();
+    for step in into.chunks_mut(STEP_BYTES) {
+        file.read_exact(step)?;
+        hasher.update(step);
+    }
+    Ok((found != header(len, &hasher)).then_some("its checksum is wrong"))
+}
+
+fn header(len: usize, hasher: &Xxh3) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..16].copy_from_slice(&(len as u64).to_le_bytes());
+    header[16..].copy_from_slice(&hasher.digest().to_le_bytes());
+    header
+}

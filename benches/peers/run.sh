@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Ray and Actinic side by side: Ray's microbenchmark by Ray itself, then the rows of the same names by Actinic.
+# What it installs and starts, and for how long, is told in the README beside it.
+set -euo pipefail
+
+ray_version=2.60.0
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+home=${XDG_CACHE_HOME:-$HOME/.cache}/actinic-peers/ray-$ray_version
+only=${ONLY:-}
+quick=
+
+usage() {
+    echo "usage: run.sh [--quick] [--only TEXT]   (TEXT: a part of a benchmark's name; also ONLY=TEXT)"
+}
+
+while (($#)); do
+    case $1 in
+        --quick) quick=yes ;;
+        --only) only=${2:?--only needs a text}; shift ;;
+        --help | -h) usage; exit 0 ;;
+        *) usage >&2; exit 2 ;;
+    esac
+    shift
+done
+
+python=${PYTHON:-python3}
+command -v "$python" >/dev/null || { echo "run.sh: Python 3.10 or later is needed" >&2; exit 1; }
+
+# A folder without this mark is one whose installation was cut short.
+if [[ ! -e $home/complete ]]; then
+    echo "installing Ray $ray_version (once, about 300 MB)" >&2
+    rm -rf "$home"
+    "$python" -m venv "$home"
+    "$home/bin/pip" install --quiet --disable-pip-version-check "ray==$ray_version" numpy
+    touch "$home/complete"
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+bounds=(--deadline 420)
+actinic=(--micro --json)
+if [[ -n $quick ]]; then
+    bounds=(--seconds 0.2 --rounds 1 --deadline 30)
+    actinic+=(--quick)
+fi
+
+# Built before anything is measured, so that no compiler runs beside Ray.
+cargo build --release --quiet --package actinic-bench --manifest-path "$here/../Cargo.toml"
+
+# A Ray that hangs is ended; on the signal it ends the processes that it started.
+timeout --signal=INT --kill-after=30 900 \
+    "$home/bin/python" "$here/ray_micro.py" "$work/ray.json" --only "$only" "${bounds[@]}" >&2
+ONLY=$only cargo run --release --quiet --package actinic-bench --manifest-path "$here/../Cargo.toml" -- \
+    "${actinic[@]}" >"$work/actinic.json"
+"$home/bin/python" "$here/compare.py" "$work/ray.json" "$work/actinic.json"

@@ -1,0 +1,170 @@
+//! The options of the command. Owns their names and the matching of `ONLY`; decides nothing about measuring.
+
+/// What `--help` prints.
+pub(crate) const USAGE: &str = "\
+actinic-bench: each row beside its floor or peer, measured in turns in the same run
+
+  --only PATTERN   rows whose name contains PATTERN, or matches it where it has a * (also: ONLY=PATTERN)
+  --runs N         runs of each row and of each of its references (default 5)
+  --quick          each row once with tiny sizes, no goals judged
+  --floors         the floors and peers alone
+  --micro          the rows that bear the names of Ray's microbenchmark
+  --json           the results as JSON on standard output, instead of the table and the file
+  --list           the names, goals and references, nothing measured
+  --help           this text";
+
+/// Runs of a row where nothing else is asked for.
+const RUNS: usize = 5;
+
+/// What the command is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Print the usage.
+    Help,
+    /// Print the rows without measuring them.
+    List,
+    /// Measure.
+    Run,
+    /// Run the row or reference of this very name once and print its bare figure: a process measures its memory.
+    One(String),
+}
+
+/// The options, read.
+#[derive(Debug)]
+pub(crate) struct Args {
+    /// What to do.
+    pub(crate) mode: Mode,
+    /// Tiny sizes, one run, no goals judged.
+    pub(crate) quick: bool,
+    /// The rows of Ray's microbenchmark instead of the goals.
+    pub(crate) micro: bool,
+    /// The floors and peers instead of the goals.
+    pub(crate) floors: bool,
+    /// JSON on standard output.
+    pub(crate) json: bool,
+    /// Runs of each row.
+    pub(crate) runs: usize,
+    only: Option<String>,
+}
+
+/// An option that cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArgsError {
+    /// No option has this name.
+    #[error("unknown option `{0}`")]
+    Unknown(String),
+    /// The option stands alone but needs a value.
+    #[error("`{0}` needs a value")]
+    NoValue(&'static str),
+    /// `--runs` takes a positive number.
+    #[error("`{0}` is no number of runs")]
+    Runs(String),
+}
+
+impl Args {
+    /// Reads the arguments (without the program's name); `only` is the environment's choice of rows, which `--only`
+    /// overrides.
+    ///
+    /// # Errors
+    /// An unknown option, or one without its value.
+    pub(crate) fn parse(mut words: impl Iterator<Item = String>, only: Option<String>) -> Result<Self, ArgsError> {
+        let mut args = Self {
+            mode: Mode::Run,
+            quick: false,
+            micro: false,
+            floors: false,
+            json: false,
+            runs: RUNS,
+            only: only.filter(|only| !only.is_empty()),
+        };
+        let mut runs = None;
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--quick" => args.quick = true,
+                "--micro" => args.micro = true,
+                "--floors" => args.floors = true,
+                "--json" => args.json = true,
+                "--list" => args.mode = Mode::List,
+                "--help" | "-h" => args.mode = Mode::Help,
+                "--only" => args.only = Some(words.next().ok_or(ArgsError::NoValue("--only"))?),
+                "--one" => args.mode = Mode::One(words.next().ok_or(ArgsError::NoValue("--one"))?),
+                "--runs" => runs = Some(parse_runs(words.next().ok_or(ArgsError::NoValue("--runs"))?)?),
+                // What `cargo bench` and `cargo test` pass to every binary.
+                "--bench" | "--test" => {}
+                _ => return Err(ArgsError::Unknown(word)),
+            }
+        }
+        args.runs = runs.unwrap_or(if args.quick { 1 } else { RUNS });
+        Ok(args)
+    }
+
+    /// Whether the row of this name is wanted.
+    pub(crate) fn selects(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|pattern| matches(pattern, name))
+    }
+}
+
+fn parse_runs(word: String) -> Result<usize, ArgsError> {
+    word.parse().ok().filter(|&runs| runs > 0).ok_or(ArgsError::Runs(word))
+}
+
+/// A pattern without `*` matches a part of the name; with `*` it matches the whole name, case aside.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.to_lowercase(), name.to_lowercase());
+    let Some((head, rest)) = pattern.split_once('*') else { return name.contains(&pattern) };
+    let Some(mut left) = name.strip_prefix(head) else { return false };
+    let mut parts = rest.split('*').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return left.ends_with(part);
+        }
+        let Some(at) = left.find(part) else { return false };
+        left = &left[at + part.len()..];
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str], only: Option<&str>) -> Result<Args, ArgsError> {
+        Args::parse(words.iter().map(ToString::to_string), only.map(String::from))
+    }
+
+    #[test]
+    fn a_pattern_without_a_star_matches_a_part() {
+        assert!(matches("spawn", "tokio::spawn + join"));
+        assert!(matches("SPAWN", "tokio::spawn + join"));
+        assert!(!matches("rayon", "tokio::spawn + join"));
+    }
+
+    #[test]
+    fn a_pattern_with_stars_matches_the_whole() {
+        assert!(matches("1:1*async", "1:1 actor calls async"));
+        assert!(matches("*actor*async", "1:1 actor calls async"));
+        assert!(!matches("actor*", "1:1 actor calls async"));
+        assert!(!matches("1:1*sync*sync", "1:1 actor calls"));
+    }
+
+    #[test]
+    fn the_option_overrides_the_environment() {
+        let args = parse(&["--only", "put"], Some("get")).expect("the options are right");
+        assert!(args.selects("put small") && !args.selects("get small"));
+        assert!(parse(&[], Some("")).expect("no options").selects("anything"));
+    }
+
+    #[test]
+    fn the_short_form_runs_once_unless_told_otherwise() {
+        assert_eq!(parse(&["--quick"], None).expect("right").runs, 1);
+        assert_eq!(parse(&["--runs", "3", "--quick"], None).expect("right").runs, 3);
+        assert_eq!(parse(&[], None).expect("right").runs, RUNS);
+    }
+
+    #[test]
+    fn a_wrong_option_is_named() {
+        assert!(matches!(parse(&["--fast"], None), Err(ArgsError::Unknown(word)) if word == "--fast"));
+        assert!(matches!(parse(&["--runs", "0"], None), Err(ArgsError::Runs(_))));
+        assert!(matches!(parse(&["--only"], None), Err(ArgsError::NoValue("--only"))));
+    }
+}

@@ -1,0 +1,429 @@
+//! Actors: how they are made, held and ended.
+//!
+//! Owns: [`ActorHandle`], which every class's own handle wraps, and creation. The classes' handles, with a method for each
+//! method of the class, are made by `#[remote]`.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use actinic_actors::{
+    context,
+    counters::Count,
+    error::{TaskError, TaskErrorKind},
+    options::{ActorOptions, Lifetime},
+    supervision::Exit,
+    task::{TaskHead, TaskKind},
+    user::{
+        actor::StartTimer,
+        cell::{ActorParts, CheckpointFns},
+        directory::AnyHandle,
+        ActorCell, AnyActor,
+    },
+};
+use actinic_actors::data::codec;
+use actinic_gcs::{ActorId, ObjectId};
+use parking_lot::Mutex;
+use serde::{de, de::DeserializeOwned, ser, Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{
+    arg::ArgSet,
+    error::{Error, Result},
+    object_ref::{ObjectCell, ObjectRef},
+    runtime::{running, Runtime},
+    task_cell::Given,
+};
+
+/// A class of actors. Implemented by `#[remote]`.
+pub trait ActorClass: Sized + Send + Sync + 'static {
+    /// The constructor's arguments.
+    type Args: ArgSet;
+    /// The class's own handle.
+    type Handle: Handle<Actor = Self>;
+    /// Its name: the module's path and the type's.
+    const NAME: &'static str;
+    /// Whether it has `async` methods.
+    const HAS_ASYNC: bool;
+    /// Builds the state.
+    ///
+    /// # Errors
+    /// The constructor's own.
+    fn build(params: <Self::Args as ArgSet>::Params) -> Given<Self>;
+}
+
+/// A class's own handle.
+pub trait Handle: Clone + Send + Sync + 'static {
+    /// The class.
+    type Actor: ActorClass;
+    /// The handle of a class without methods of its own.
+    fn raw(&self) -> &ActorHandle<Self::Actor>;
+    /// The class's own handle of `raw`.
+    fn from_raw(raw: ActorHandle<Self::Actor>) -> Self;
+
+    /// Calls `tick` again and again, `every` so long, until no handle is left. Timers outlive restarts.
+    fn every(&self, every: Duration, tick: impl Fn(&Self) + Send + Sync + 'static) {
+        self.raw().timer(every, true, move |raw| {
+            tick(&Self::from_raw(raw.clone()));
+            true
+        });
+    }
+
+    /// Calls `tick` once, `after` so long, if a handle is left then.
+    fn after(&self, after: Duration, tick: impl Fn(&Self) + Send + Sync + 'static) {
+        self.raw().timer(after, false, move |raw| {
+            tick(&Self::from_raw(raw.clone()));
+            false
+        });
+    }
+}
+
+struct Shared<A: Send + Sync + 'static> {
+    cell: Result<Arc<ActorCell<A>>, TaskError>,
+}
+
+impl<A: Send + Sync + 'static> Drop for Shared<A> {
+    fn drop(&mut self) {
+        if let Ok(cell) = &self.cell {
+            if cell.options().lifetime == Lifetime::Job {
+                cell.clone().handles_gone();
+            }
+        }
+    }
+}
+
+/// A handle to an actor. The actor ends when its last handle is dropped and its calls are answered, unless it is detached.
+pub struct ActorHandle<A: Send + Sync + 'static> {
+    shared: Arc<Shared<A>>,
+}
+
+impl<A: Send + Sync + 'static> Clone for ActorHandle<A> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+/// A handle that does not keep its actor alive.
+pub struct WeakHandle<A: Send + Sync + 'static>(Weak<Shared<A>>);
+
+impl<A: Send + Sync + 'static> WeakHandle<A> {
+    /// The handle, if any other is left.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<ActorHandle<A>> {
+        self.0.upgrade().map(|shared| ActorHandle { shared })
+    }
+}
+
+impl<A: Send + Sync + 'static> ActorHandle<A> {
+    fn failed(error: TaskError) -> Self {
+        Self { shared: Arc::new(Shared { cell: Err(error) }) }
+    }
+
+    /// The actor behind it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn cell(&self) -> Result<&Arc<ActorCell<A>>, TaskError> {
+        self.shared.cell.as_ref().map_err(Clone::clone)
+    }
+
+    /// The actor's id, the same through all restarts.
+    ///
+    /// # Errors
+    /// Why there is no actor.
+    pub fn id(&self) -> Result<ActorId, TaskError> {
+        Ok(self.cell()?.id())
+    }
+
+    /// Ends the actor now. Calls that wait give `ActorDied`; a synchronous one that runs is not interrupted.
+    pub fn kill(&self) {
+        self.end("it was killed");
+    }
+
+    /// Takes the state down and has it rebuilt, as after a crash.
+    pub fn restart(&self) {
+        if let Ok(cell) = self.cell() {
+            cell.clone().take_down();
+            cell.node().supervisor.exited(cell.id(), Exit::Failed("it was restarted on request".to_owned()));
+        }
+    }
+
+    fn end(&self, reason: &str) {
+        if let Ok(cell) = self.cell() {
+            cell.node().supervisor.ended(cell.id(), reason);
+        }
+    }
+
+    /// An object that is ready when the actor is dead for good, and says how it ended: death watch.
+    #[must_use]
+    pub fn watch(&self) -> ObjectRef<Exit> {
+        let told = || {
+            let cell = self.cell()?;
+            let node = cell.node();
+            let (_, id) = context::next_put(node);
+            let object = ObjectCell::<Exit>::pending(id);
+            let ours = object.clone();
+            node.supervisor.watch(
+                cell.id(),
+                Box::new(move |exit| ours.fill(Ok(actinic_actors::cell::Stored::Live(exit)))),
+            );
+            Ok(ObjectRef::of(object))
+        };
+        told().unwrap_or_else(ObjectRef::failed)
+    }
+
+    /// Calls `on_death` once the actor is dead for good.
+    pub fn on_death(&self, on_death: impl FnOnce(Exit) + Send + 'static) {
+        if let Ok(cell) = self.cell() {
+            cell.node().supervisor.watch(cell.id(), Box::new(on_death));
+        }
+    }
+
+    /// Links two actors: if one fails, the other is taken down and restarted, or ends, by its own policy.
+    ///
+    /// # Errors
+    /// If one of the two was never made.
+    pub fn link<B: Send + Sync + 'static>(&self, other: &ActorHandle<B>) -> Result<(), TaskError> {
+        let (one, other) = (self.cell()?, other.cell()?);
+        one.node().supervisor.link(one.id(), other.id(), true);
+        Ok(())
+    }
+
+    /// Undoes [`ActorHandle::link`].
+    ///
+    /// # Errors
+    /// If one of the two was never made.
+    pub fn unlink<B: Send + Sync + 'static>(&self, other: &ActorHandle<B>) -> Result<(), TaskError> {
+        let (one, other) = (self.cell()?, other.cell()?);
+        one.node().supervisor.link(one.id(), other.id(), false);
+        Ok(())
+    }
+
+    /// Calls that wait, and calls that run.
+    ///
+    /// # Errors
+    /// Why there is no actor.
+    pub fn load(&self) -> Result<(usize, usize), TaskError> {
+        Ok(self.cell()?.load())
+    }
+
+    /// A handle that does not keep the actor alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakHandle<A> {
+        WeakHandle(Arc::downgrade(&self.shared))
+    }
+
+    /// Calls `tick` after `every`, again and again if `repeat`, until it gives false or the actor is gone.
+    pub fn timer(&self, every: Duration, repeat: bool, tick: impl Fn(&Self) -> bool + Send + Sync + 'static) {
+        let Ok(cell) = self.cell() else { return };
+        let weak = self.downgrade();
+        let tick = Arc::new(move || weak.upgrade().is_some_and(|handle| tick(&handle)));
+        if let Some(address) = cell.address() {
+            address.do_send(StartTimer { every, repeat, tick });
+        }
+    }
+}
+
+impl<A: Send + Sync + 'static> fmt::Debug for ActorHandle<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cell() {
+            Ok(cell) => write!(f, "ActorHandle({}, {:?})", cell.label(), cell.id()),
+            Err(error) => write!(f, "ActorHandle(none: {error})"),
+        }
+    }
+}
+
+impl<A: Send + Sync + 'static> Serialize for ActorHandle<A> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let index = codec::encode_ref(Arc::new(self.clone()))
+            .ok_or_else(|| ser::Error::custom("an actor's handle can be encoded inside an object only"))?;
+        serializer.serialize_u32(index)
+    }
+}
+
+impl<'de, A: Send + Sync + 'static> Deserialize<'de> for ActorHandle<A> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let index = u32::deserialize(deserializer)?;
+        let handle = codec::decode_ref(index)
+            .ok_or_else(|| de::Error::custom("an actor's handle can be decoded inside an object only"))?;
+        let handle = handle.downcast::<Self>().map_err(|_| de::Error::custom("the handle is of another class"))?;
+        Ok(Self::clone(&handle))
+    }
+}
+
+/// Options of an actor of class `A`, with what is needed to save its state.
+pub struct Creation<A> {
+    /// The options.
+    pub options: ActorOptions,
+    /// How its state is saved, where asked.
+    pub checkpoints: Option<CheckpointFns<A>>,
+}
+
+impl<A> Default for Creation<A> {
+    fn default() -> Self {
+        Self { options: ActorOptions::default(), checkpoints: None }
+    }
+}
+
+/// Saves and loads a state as MessagePack.
+#[must_use]
+pub fn checkpoint_fns<A: Serialize + DeserializeOwned>(every: u64) -> CheckpointFns<A> {
+    CheckpointFns {
+        every,
+        save: |state| rmp_serde::to_vec_named(state).map_err(|error| error.to_string()),
+        load: |bytes| rmp_serde::from_slice(bytes).map_err(|error| error.to_string()),
+    }
+}
+
+/// Makes an actor. Where it cannot be made, the handle's calls give the reason.
+pub fn create<A: ActorClass>(args: A::Args, creation: Creation<A>) -> A::Handle {
+    let made = try_create(args, creation).unwrap_or_else(|error| {
+        let error = match error {
+            Error::Task(error) => error,
+            other => TaskErrorKind::ActorDied {
+                actor: A::NAME.to_owned(),
+                method: "new".to_owned(),
+                reason: other.to_string(),
+            }
+            .into(),
+        };
+        A::Handle::from_raw(ActorHandle::failed(error))
+    });
+    made
+}
+
+/// Makes an actor.
+///
+/// # Errors
+/// If the name is taken, the demand can never be met, or there is no runtime.
+pub fn try_create<A: ActorClass>(args: A::Args, creation: Creation<A>) -> Result<A::Handle> {
+    context::with_thread(|thread| {
+        let node = &thread.node;
+        let Creation { mut options, checkpoints } = creation;
+        let namespace = options.namespace.clone().unwrap_or_else(|| node.config.namespace.clone());
+        let name = options.name.clone();
+        if let Some(name) = &name {
+            if let Some(found) = existing::<A>(node, &namespace, name, options.get_if_exists)? {
+                return Ok(found);
+            }
+        }
+        if let Some(error) = node.scheduler.refusal_of(A::NAME, &options.demand, &options.strategy) {
+            return Err(error.into());
+        }
+        let (parent, task) = context::next_child(node);
+        let id = ActorId::of_creation(task);
+        let mut dependencies = Vec::new();
+        args.each(&mut |object| dependencies.push(object));
+        let ids: Vec<ObjectId> = dependencies.iter().map(|object| object.id()).collect();
+        let edges = (!ids.is_empty()).then(|| ids.into_boxed_slice());
+        let head = TaskHead::new(task, parent, A::NAME, TaskKind::Creation(id), edges, demand_options(&options));
+        options.namespace = Some(namespace.clone());
+        let detached = options.lifetime == Lifetime::Detached;
+        let parts = ActorParts {
+            id,
+            class: A::NAME,
+            head,
+            options,
+            factory: factory::<A>(args),
+            dependencies,
+            checkpoints,
+            has_async: A::HAS_ASYNC,
+        };
+        let cell = ActorCell::new(node, parts);
+        let handle = ActorHandle { shared: Arc::new(Shared { cell: Ok(cell.clone()) }) };
+        if let Some(name) = &name {
+            let shared: Arc<AnyHandle> = handle.shared.clone();
+            node.actors.name(&namespace, name, id, &shared, detached);
+        }
+        thread.counters.add(Count::ActorsCreated, 1);
+        let Some(running) = running(node) else {
+            return Err(TaskError::from(TaskErrorKind::NoRuntime { hint: "it was shut down".to_owned() }).into());
+        };
+        running.start_actor(cell, thread);
+        if detached && name.is_none() {
+            // Without a name only its handles reach it, but it must outlive them.
+            KEPT.lock().push((node.tag, Box::new(handle.clone())));
+        }
+        Ok(A::Handle::from_raw(handle))
+    })?
+}
+
+type Kept = Vec<(u32, Box<dyn std::any::Any + Send + Sync>)>;
+static KEPT: Mutex<Kept> = Mutex::new(Vec::new());
+
+fn demand_options(options: &ActorOptions) -> Option<Arc<actinic_actors::options::TaskOptions>> {
+    (!options.demand.is_empty()).then(|| {
+        Arc::new(actinic_actors::options::TaskOptions {
+            demand: Some(options.demand.clone()),
+            strategy: options.strategy.clone(),
+            ..Default::default()
+        })
+    })
+}
+
+fn factory<A: ActorClass>(args: A::Args) -> actinic_actors::user::Factory<A> {
+    let args = Mutex::new(args);
+    Box::new(move || {
+        let args = args.lock().clone();
+        let params = args.resolve()?;
+        A::build(params).map_err(|error| TaskError::failed(A::NAME, "this node", error.as_ref()))
+    })
+}
+
+fn existing<A: ActorClass>(
+    node: &actinic_actors::node::Node,
+    namespace: &str,
+    name: &str,
+    share: bool,
+) -> Result<Option<A::Handle>> {
+    let Some(found) = node.actors.find(namespace, name) else { return Ok(None) };
+    if !share {
+        return Err(Error::NameTaken { name: name.to_owned(), namespace: namespace.to_owned() });
+    }
+    typed::<A>(found, name).map(Some)
+}
+
+fn typed<A: ActorClass>(found: Arc<AnyHandle>, name: &str) -> Result<A::Handle> {
+    let shared = found
+        .downcast::<Shared<A>>()
+        .map_err(|_| Error::WrongClass { name: name.to_owned(), class: A::NAME })?;
+    Ok(A::Handle::from_raw(ActorHandle { shared }))
+}
+
+impl Runtime {
+    /// The actor of this name in the runtime's namespace.
+    ///
+    /// # Errors
+    /// If there is none, or it is of another class.
+    pub fn get_actor<H: Handle>(&self, name: &str) -> Result<H> {
+        self.get_actor_in(&self.node.config.namespace.clone(), name)
+    }
+
+    /// The actor of this name in `namespace`.
+    ///
+    /// # Errors
+    /// If there is none, or it is of another class.
+    pub fn get_actor_in<H: Handle>(&self, namespace: &str, name: &str) -> Result<H> {
+        let found = self.node.actors.find(namespace, name);
+        let found = found
+            .ok_or_else(|| Error::NoSuchActor { name: name.to_owned(), namespace: namespace.to_owned() })?;
+        typed::<H::Actor>(found, name).map(|handle| H::from_raw(handle.raw().clone()))
+    }
+
+    /// Names of actors in `namespace`.
+    #[must_use]
+    pub fn actor_names(&self, namespace: &str) -> Vec<String> {
+        self.node.actors.names(namespace)
+    }
+
+    /// How many actors are alive.
+    #[must_use]
+    pub fn actor_count(&self) -> usize {
+        self.node.actors.len()
+    }
+}
+
+/// Marks a type that is used in types only.
+pub struct Of<A>(PhantomData<fn() -> A>);

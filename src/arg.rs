@@ -1,0 +1,183 @@
+//! Arguments of remote calls: values, references to values, and vectors of references, checked at compile time.
+//!
+//! | the function asks | the caller may give |
+//! |---|---|
+//! | `T` | a `T`, an `ObjectRef<T>`, a `&ObjectRef<T>` |
+//! | `Vec<T>` | also `Vec<ObjectRef<T>>`, `&Vec<ObjectRef<T>>`, `&[ObjectRef<T>]` |
+//! | `String` | also `&str` |
+//! | `ObjectRef<T>` | a reference, which stays one: the task gets the reference, not the value |
+//!
+//! A reference given where a value is asked is a data edge: the task starts when the value is there. A reference inside a
+//! structure is not.
+
+use std::sync::Arc;
+
+use actinic_actors::{error::TaskError, task::Object};
+use actinic_gcs::ObjectId;
+
+use crate::{data::Data, object_ref::ObjectRef};
+
+/// One argument, by value or by reference.
+#[derive(Clone)]
+pub enum Arg<T> {
+    /// The value itself.
+    Value(T),
+    /// The value of an object.
+    Ref(ObjectRef<T>),
+    /// Values of several objects, put together.
+    Gather(Arc<dyn Gather<T>>),
+}
+
+/// Several objects that together make one argument.
+pub trait Gather<T>: Send + Sync {
+    /// Shows each object.
+    fn each(&self, visit: &mut dyn FnMut(Arc<dyn Object>));
+    /// Puts the values together.
+    ///
+    /// # Errors
+    /// The first object's error.
+    fn gather(&self) -> Result<T, TaskError>;
+}
+
+impl<T: Data> Gather<Vec<T>> for Vec<ObjectRef<T>> {
+    fn each(&self, visit: &mut dyn FnMut(Arc<dyn Object>)) {
+        self.iter().for_each(|object| visit(object.as_object()));
+    }
+
+    fn gather(&self) -> Result<Vec<T>, TaskError> {
+        self.iter().map(ObjectRef::get).collect()
+    }
+}
+
+impl<T: Data> Arg<T> {
+    fn resolve(self) -> Result<T, TaskError> {
+        match self {
+            Self::Value(value) => Ok(value),
+            Self::Ref(object) => object.get(),
+            Self::Gather(objects) => objects.gather(),
+        }
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(Arc<dyn Object>)) {
+        match self {
+            Self::Value(_) => {}
+            Self::Ref(object) => visit(object.as_object()),
+            Self::Gather(objects) => objects.each(visit),
+        }
+    }
+
+    fn is_value(&self) -> bool {
+        matches!(self, Self::Value(_))
+    }
+}
+
+/// What may be given where a `T` is asked.
+pub trait IntoArg<T> {
+    /// The argument.
+    fn into_arg(self) -> Arg<T>;
+}
+
+impl<T: Data> IntoArg<T> for T {
+    fn into_arg(self) -> Arg<T> {
+        Arg::Value(self)
+    }
+}
+
+impl<T: Data> IntoArg<T> for ObjectRef<T> {
+    fn into_arg(self) -> Arg<T> {
+        Arg::Ref(self)
+    }
+}
+
+impl<T: Data> IntoArg<T> for &ObjectRef<T> {
+    fn into_arg(self) -> Arg<T> {
+        Arg::Ref(self.clone())
+    }
+}
+
+impl<T: Data> IntoArg<ObjectRef<T>> for &ObjectRef<T> {
+    fn into_arg(self) -> Arg<ObjectRef<T>> {
+        Arg::Value(self.clone())
+    }
+}
+
+impl<T: Data> IntoArg<Vec<T>> for Vec<ObjectRef<T>> {
+    fn into_arg(self) -> Arg<Vec<T>> {
+        Arg::Gather(Arc::new(self))
+    }
+}
+
+impl<T: Data> IntoArg<Vec<T>> for &Vec<ObjectRef<T>> {
+    fn into_arg(self) -> Arg<Vec<T>> {
+        Arg::Gather(Arc::new(self.clone()))
+    }
+}
+
+impl<T: Data> IntoArg<Vec<T>> for &[ObjectRef<T>] {
+    fn into_arg(self) -> Arg<Vec<T>> {
+        Arg::Gather(Arc::new(self.to_vec()))
+    }
+}
+
+impl IntoArg<String> for &str {
+    fn into_arg(self) -> Arg<String> {
+        Arg::Value(self.to_owned())
+    }
+}
+
+/// All arguments of one call.
+pub trait ArgSet: Clone + Send + Sync + 'static {
+    /// The values.
+    type Params: Send;
+    /// Gets the values.
+    ///
+    /// # Errors
+    /// The error of the first object that has one.
+    fn resolve(self) -> Result<Self::Params, TaskError>;
+    /// Shows each object among the arguments.
+    fn each(&self, visit: &mut dyn FnMut(Arc<dyn Object>));
+    /// Whether there is no object among them.
+    fn all_values(&self) -> bool;
+    /// The ids of the objects; none where there are no objects.
+    fn dependencies(&self) -> Option<Box<[ObjectId]>> {
+        if self.all_values() {
+            return None;
+        }
+        let mut ids = Vec::new();
+        self.each(&mut |object| ids.push(object.id()));
+        Some(ids.into_boxed_slice())
+    }
+}
+
+macro_rules! arg_set {
+    ($($name:ident $at:tt),*) => {
+        impl<$($name: Data),*> ArgSet for ($(Arg<$name>,)*) {
+            type Params = ($($name,)*);
+
+            fn resolve(self) -> Result<Self::Params, TaskError> {
+                Ok(($(self.$at.resolve()?,)*))
+            }
+
+            #[allow(unused_variables)]
+            fn each(&self, visit: &mut dyn FnMut(Arc<dyn Object>)) {
+                $(self.$at.each(visit);)*
+            }
+
+            fn all_values(&self) -> bool {
+                true $(&& self.$at.is_value())*
+            }
+        }
+    };
+}
+
+arg_set!();
+arg_set!(A 0);
+arg_set!(A 0, B 1);
+arg_set!(A 0, B 1, C 2);
+arg_set!(A 0, B 1, C 2, D 3);
+arg_set!(A 0, B 1, C 2, D 3, E 4);
+arg_set!(A 0, B 1, C 2, D 3, E 4, F 5);
+arg_set!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+arg_set!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+arg_set!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8);
+arg_set!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9);

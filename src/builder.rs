@@ -1,0 +1,186 @@
+//! Settings of a runtime.
+
+use std::{path::PathBuf, time::Duration};
+
+use actinic_actors::{
+    bootstrap::RunningNode,
+    node::{NodeConfig, INLINE_BYTES_MAX},
+    pool::PoolLimits,
+    store::StoreConfig,
+};
+use actinic_gcs::{
+    resources::{CPU, GPU, MEMORY},
+    JobId, ResourceSet,
+};
+
+use crate::{
+    error::{Error, Result},
+    runtime::Runtime,
+};
+
+/// Settings of a runtime that is to be started, under Ray's names.
+#[derive(Clone, Debug)]
+#[must_use = "nothing starts before init()"]
+pub struct RuntimeBuilder {
+    num_cpus: Option<f64>,
+    num_gpus: f64,
+    memory: Option<u64>,
+    resources: ResourceSet,
+    namespace: String,
+    record_graph: Option<usize>,
+    store: StoreConfig,
+    inline_bytes_max: usize,
+    threads_max: usize,
+    seed: u64,
+}
+
+impl Default for RuntimeBuilder {
+    fn default() -> Self {
+        Self {
+            num_cpus: None,
+            num_gpus: 0.0,
+            memory: None,
+            resources: ResourceSet::new(),
+            namespace: "default".to_owned(),
+            record_graph: None,
+            store: StoreConfig::default(),
+            inline_bytes_max: INLINE_BYTES_MAX,
+            threads_max: PoolLimits::default().threads_max,
+            seed: 0,
+        }
+    }
+}
+
+impl RuntimeBuilder {
+    /// CPUs; those of the machine unless set. Logical: nothing keeps a task from using more.
+    pub fn num_cpus(mut self, units: impl Into<f64>) -> Self {
+        self.num_cpus = Some(units.into());
+        self
+    }
+
+    /// GPUs, numbered from 0; none unless set. Logical: a task is told which are its own.
+    pub fn num_gpus(mut self, units: impl Into<f64>) -> Self {
+        self.num_gpus = units.into();
+        self
+    }
+
+    /// Bytes of memory that tasks may ask for; the machine's unless set.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// A resource of your own.
+    pub fn resource(mut self, name: &str, units: f64) -> Self {
+        self.resources = self.resources.with(name, units);
+        self
+    }
+
+    /// The namespace of actors' names.
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        namespace.clone_into(&mut self.namespace);
+        self
+    }
+
+    /// Keeps the task graph of the whole run, up to this many tasks.
+    pub fn record_graph(mut self, tasks_max: usize) -> Self {
+        self.record_graph = Some(tasks_max);
+        self
+    }
+
+    /// Bytes of the object store; 30 % of the machine's memory unless set.
+    pub fn object_store_memory(mut self, bytes: usize) -> Self {
+        self.store.capacity_bytes = bytes;
+        self
+    }
+
+    /// Where objects spill to when the store is full; a temporary folder unless set.
+    pub fn spill_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.store.spill_dir = Some(folder.into());
+        self
+    }
+
+    /// Bytes that may be spilled; no bound but the disk unless set.
+    pub fn spill_bytes_max(mut self, bytes: u64) -> Self {
+        self.store.spill_bytes_max = Some(bytes);
+        self
+    }
+
+    /// How long a `put` waits for room in a full store before it fails.
+    pub fn put_timeout(mut self, longest: Duration) -> Self {
+        self.store.put_timeout = longest;
+        self
+    }
+
+    /// Objects up to this size stay in memory as they are; 100 KiB unless set.
+    pub fn inline_bytes_max(mut self, bytes: usize) -> Self {
+        self.inline_bytes_max = bytes;
+        self
+    }
+
+    /// Worker threads at most, blocked ones included; 8,192 unless set.
+    pub fn worker_threads_max(mut self, threads: usize) -> Self {
+        self.threads_max = threads;
+        self
+    }
+
+    /// Seed of what is random in the runtime's decisions.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If a setting makes no sense, or threads cannot be started.
+    pub fn init(self) -> Result<Runtime> {
+        if let Some(address) = std::env::var_os("ACTINIC_ADDRESS") {
+            let address = address.to_string_lossy();
+            return Err(Error::Unsupported(format!(
+                "ACTINIC_ADDRESS is {address}, but this version runs embedded only; unset it to run in this process"
+            )));
+        }
+        let config = self.config()?;
+        Ok(Runtime::own(RunningNode::start(config)?))
+    }
+
+    fn config(self) -> Result<NodeConfig> {
+        let detected = std::thread::available_parallelism().map_or(1.0, |cpus| cpus.get() as f64);
+        let cpus = self.num_cpus.unwrap_or(detected);
+        for (name, value) in [("num_cpus", cpus), ("num_gpus", self.num_gpus)] {
+            if !(0.0..=1e6).contains(&value) {
+                let hint = "give a number from 0 to 1,000,000".to_owned();
+                return Err(Error::Setting { name, value: value.to_string(), hint });
+            }
+        }
+        if cpus < 1.0 {
+            let hint = "an embedded runtime needs at least one CPU to run ordinary tasks".to_owned();
+            return Err(Error::Setting { name: "num_cpus", value: cpus.to_string(), hint });
+        }
+        if self.threads_max < 2 {
+            let hint = "at least 2 are needed".to_owned();
+            return Err(Error::Setting { name: "worker_threads_max", value: self.threads_max.to_string(), hint });
+        }
+        let memory = self.memory.unwrap_or_else(machine_memory) as f64;
+        Ok(NodeConfig {
+            resources: self.resources.with(CPU, cpus).with(GPU, self.num_gpus).with(MEMORY, memory),
+            store: self.store,
+            job: JobId(1),
+            namespace: self.namespace,
+            record_graph: self.record_graph,
+            pool: PoolLimits { threads_max: self.threads_max, ..PoolLimits::default() },
+            inline_bytes_max: self.inline_bytes_max,
+            arbiters: 2,
+            seed: self.seed,
+        })
+    }
+}
+
+/// Bytes of memory of this machine; 1 GiB where that cannot be told.
+fn machine_memory() -> u64 {
+    let read = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = read.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.map_or(1 << 30, |kib| kib * 1024)
+}
