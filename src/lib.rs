@@ -9,6 +9,7 @@ pub mod error;
 mod explain;
 pub mod function;
 mod group;
+pub mod message;
 pub mod method;
 pub mod object_ref;
 pub mod options;
@@ -17,8 +18,12 @@ mod runtime;
 pub mod stream;
 mod supervisor;
 pub mod task_cell;
+pub mod util;
 
 use actinic_actors::context;
+
+// What the macros write is found under the crate's own name inside it as well.
+extern crate self as actinic;
 
 pub use actinic_macros::{remote, remote_message};
 
@@ -28,6 +33,7 @@ pub use self::{
     data::{Bytes, Data, Tensor},
     error::{Error, Result, TaskError, TaskErrorKind},
     group::{PlacementGroup, PlacementStrategy},
+    message::{spawn_actor, spawn_actor_with, ActorRef, AskError, SpawnOptions},
     object_ref::ObjectRef,
     runtime::{Get, Runtime, Waited},
     stream::ObjectRefStream,
@@ -96,6 +102,7 @@ pub fn wait<T: Data>(
 /// For the macros only.
 #[doc(hidden)]
 pub mod __private {
+    pub use actix;
     pub use actinic_actors::{
         options::{ActorOptions, TaskOptions},
         supervisor::restart_limit,
@@ -109,6 +116,7 @@ pub mod __private {
         actor::{checkpoint_fns, create, try_create, ActorClass, ActorHandle, Creation, Handle},
         arg::{Arg, ArgSet, IntoArg},
         function::{submit, Function, RegisteredFunction},
+        message::{Guarded, GuardedReply, RegisteredMessage},
         method::{call, Method},
         output::{Many, Output, Pair, Quadruple, Quintuple, Sextuple, Single, Triple},
         stream::{StreamSource, Streaming},

@@ -103,6 +103,17 @@ impl RunningNode {
         &self.arbiters[self.next_arbiter.fetch_add(1, Ordering::Relaxed) % self.arbiters.len()]
     }
 
+    /// An arbiter for one actor alone; it ends with the system.
+    #[must_use]
+    pub fn own_arbiter(&self) -> ArbiterHandle {
+        let (made, handle) = mpsc::sync_channel(1);
+        // An arbiter belongs to the system of the thread that makes it.
+        let _ = self.arbiter().spawn_fn(move || {
+            let _ = made.send(Arbiter::new().handle());
+        });
+        handle.recv().unwrap_or_else(|_| self.arbiter().clone())
+    }
+
     /// Starts a user's actor: its Actix actor, its supervision, its constructor.
     pub fn start_actor(&self, cell: Arc<dyn AnyActor>, thread: &context::ThreadState) {
         self.node.actors.insert(cell.clone());
