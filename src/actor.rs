@@ -7,13 +7,15 @@ use std::{
     fmt,
     marker::PhantomData,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actinic_actors::{
     context,
     counters::Count,
     error::{TaskError, TaskErrorKind},
+    gcs_client::GcsError,
+    node::Node,
     options::{ActorOptions, Lifetime},
     supervision::Exit,
     task::{TaskHead, TaskKind},
@@ -25,7 +27,11 @@ use actinic_actors::{
     },
 };
 use actinic_actors::data::codec;
-use actinic_gcs::{ActorId, ObjectId};
+use actinic_gcs::{
+    spec::{self, ActorSpec, Limit},
+    tables::{IfExists, TableError},
+    ActorId, FunctionId, ObjectId, TaskId,
+};
 use parking_lot::Mutex;
 use serde::{de, de::DeserializeOwned, ser, Deserialize, Deserializer, Serialize, Serializer};
 
@@ -279,7 +285,7 @@ pub fn checkpoint_fns<A: Serialize + DeserializeOwned>(every: u64) -> Checkpoint
 
 /// Makes an actor. Where it cannot be made, the handle's calls give the reason.
 pub fn create<A: ActorClass>(args: A::Args, creation: Creation<A>) -> A::Handle {
-    let made = try_create(args, creation).unwrap_or_else(|error| {
+    try_create(args, creation).unwrap_or_else(|error| {
         let error = match error {
             Error::Task(error) => error,
             other => TaskErrorKind::ActorDied {
@@ -290,8 +296,7 @@ pub fn create<A: ActorClass>(args: A::Args, creation: Creation<A>) -> A::Handle 
             .into(),
         };
         A::Handle::from_raw(ActorHandle::failed(error))
-    });
-    made
+    })
 }
 
 /// Makes an actor.
@@ -304,11 +309,6 @@ pub fn try_create<A: ActorClass>(args: A::Args, creation: Creation<A>) -> Result
         let Creation { mut options, checkpoints } = creation;
         let namespace = options.namespace.clone().unwrap_or_else(|| node.config.namespace.clone());
         let name = options.name.clone();
-        if let Some(name) = &name {
-            if let Some(found) = existing::<A>(node, &namespace, name, options.get_if_exists)? {
-                return Ok(found);
-            }
-        }
         if let Some(error) = node.scheduler.refusal_of(A::NAME, &options.demand, &options.strategy) {
             return Err(error.into());
         }
@@ -320,6 +320,9 @@ pub fn try_create<A: ActorClass>(args: A::Args, creation: Creation<A>) -> Result
         let edges = (!ids.is_empty()).then(|| ids.into_boxed_slice());
         let head = TaskHead::new(task, parent, A::NAME, TaskKind::Creation(id), edges, demand_options(&options));
         options.namespace = Some(namespace.clone());
+        if let Some(found) = register::<A>(node, id, task, &options, checkpoints.as_ref().map(|fns| fns.every))? {
+            return Ok(found);
+        }
         let detached = options.lifetime == Lifetime::Detached;
         let parts = ActorParts {
             id,
@@ -344,14 +347,11 @@ pub fn try_create<A: ActorClass>(args: A::Args, creation: Creation<A>) -> Result
         running.start_actor(cell, thread);
         if detached && name.is_none() {
             // Without a name only its handles reach it, but it must outlive them.
-            KEPT.lock().push((node.tag, Box::new(handle.clone())));
+            node.keep(Box::new(handle.clone()));
         }
         Ok(A::Handle::from_raw(handle))
     })?
 }
-
-type Kept = Vec<(u32, Box<dyn std::any::Any + Send + Sync>)>;
-static KEPT: Mutex<Kept> = Mutex::new(Vec::new());
 
 fn demand_options(options: &ActorOptions) -> Option<Arc<actinic_actors::options::TaskOptions>> {
     (!options.demand.is_empty()).then(|| {
@@ -372,17 +372,58 @@ fn factory<A: ActorClass>(args: A::Args) -> actinic_actors::user::Factory<A> {
     })
 }
 
-fn existing<A: ActorClass>(
-    node: &actinic_actors::node::Node,
-    namespace: &str,
-    name: &str,
-    share: bool,
+/// How long a name is waited for that belongs to an actor that is just being made, or just ending.
+const NAME_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Enters the actor in the GCS, which holds that names are unique; gives the actor of the same name where it is shared.
+fn register<A: ActorClass>(
+    node: &Node,
+    id: ActorId,
+    creation_task: TaskId,
+    options: &ActorOptions,
+    checkpoint_every: Option<u64>,
 ) -> Result<Option<A::Handle>> {
-    let Some(found) = node.actors.find(namespace, name) else { return Ok(None) };
-    if !share {
-        return Err(Error::NameTaken { name: name.to_owned(), namespace: namespace.to_owned() });
+    let namespace = options.namespace.clone().unwrap_or_default();
+    let spec = ActorSpec {
+        id,
+        class: FunctionId::of(A::NAME, ""),
+        class_name: A::NAME.into(),
+        creation_task,
+        name: options.name.as_deref().map(Into::into),
+        namespace: namespace.as_str().into(),
+        lifetime: match options.lifetime {
+            Lifetime::Job => spec::Lifetime::Job(node.config.job),
+            Lifetime::Detached => spec::Lifetime::Detached,
+        },
+        max_restarts: match (options.max_restarts, options.restart_window) {
+            (Some(times), None) => Limit::AtMost(times),
+            _ => Limit::Unlimited,
+        },
+        max_task_retries: Limit::AtMost(options.max_task_retries),
+        max_concurrency: options.max_concurrency.unwrap_or(1) as u32,
+        max_pending_calls: Limit::AtMost(u32::try_from(options.max_pending_calls).unwrap_or(u32::MAX)),
+        checkpoint_every: checkpoint_every.map(|calls| calls as u32),
+        resources: options.demand.clone(),
+    };
+    let until = Instant::now() + NAME_PATIENCE;
+    loop {
+        match node.gcs.register_actor(spec.clone(), IfExists::Fail) {
+            Ok(_) => return Ok(None),
+            Err(GcsError::Refused(TableError::NameTaken { name, .. })) => {
+                if let Some(found) = node.actors.find(&namespace, &name) {
+                    return match options.get_if_exists {
+                        true => typed::<A>(found, &name).map(Some),
+                        false => Err(Error::NameTaken { name, namespace }),
+                    };
+                }
+                if Instant::now() >= until {
+                    return Err(Error::NameTaken { name, namespace });
+                }
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+            Err(error) => return Err(Error::Gcs(error)),
+        }
     }
-    typed::<A>(found, name).map(Some)
 }
 
 fn typed<A: ActorClass>(found: Arc<AnyHandle>, name: &str) -> Result<A::Handle> {

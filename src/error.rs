@@ -55,6 +55,9 @@ pub enum Error {
     /// A supervisor cannot be added.
     #[error("the supervisor cannot be added: {0}")]
     Supervision(#[from] actinic_actors::supervision::SupervisionError),
+    /// The control store refused, or could not be reached.
+    #[error("the control store: {0}")]
+    Gcs(#[from] actinic_actors::gcs_client::GcsError),
     /// Input or output failed.
     #[error("input or output failed: {0}")]
     Io(#[from] std::io::Error),

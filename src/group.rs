@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use actinic_actors::placement::PlacementStrategy;
 use actinic_actors::{cell::Stored, context, options::SchedulingStrategy, placement::GroupRequest};
-use actinic_gcs::{PlacementGroupId, ResourceSet};
+use actinic_gcs::{spec, PlacementGroupId, ResourceSet};
 
 use crate::{
     error::{Result, TaskError},
@@ -68,13 +68,38 @@ impl Runtime {
         let (_, object) = context::next_put(&self.node);
         let ready = ObjectCell::<()>::pending(object);
         let ours = ready.clone();
+        let strategy_recorded = match strategy {
+            PlacementStrategy::Pack => spec::PlacementStrategy::Pack,
+            PlacementStrategy::Spread => spec::PlacementStrategy::Spread,
+            PlacementStrategy::StrictPack => spec::PlacementStrategy::StrictPack,
+            PlacementStrategy::StrictSpread => spec::PlacementStrategy::StrictSpread,
+        };
+        let lifetime = spec::Lifetime::Job(self.node.config.job);
+        let recorded = spec::PlacementGroupSpec {
+            id,
+            name: None,
+            strategy: strategy_recorded,
+            bundles: bundles.clone(),
+            lifetime,
+        };
+        let node = self.node.clone();
+        let nodes = vec![node.id; bundles.len()];
         let request = GroupRequest { id, bundles: bundles.clone(), strategy, wait_for_nodes: false };
-        self.node.scheduler.create_group(request, Box::new(move || ours.fill(Ok(Stored::Live(())))))?;
+        let on_placed = move || {
+            node.gcs.group_placed(id, nodes);
+            ours.fill(Ok(Stored::Live(())));
+        };
+        self.node.gcs.group_created(recorded);
+        if let Err(error) = self.node.scheduler.create_group(request, Box::new(on_placed)) {
+            self.node.gcs.group_removed(id);
+            return Err(error.into());
+        }
         Ok(PlacementGroup { id, ready: ObjectRef::of(ready), bundles: bundles.into() })
     }
 
     /// Gives a group's resources back, once its tasks are done.
     pub fn remove_placement_group(&self, group: &PlacementGroup) {
         self.node.scheduler.remove_group(group.id);
+        self.node.gcs.group_removed(group.id);
     }
 }

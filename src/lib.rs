@@ -1,4 +1,54 @@
-//! Actinic: Ray rebuilt as a Rust library on Actix. See the README.
+//! Tasks, actors and objects in one dynamic task graph: Ray (Moritz et al., OSDI 2018) as a Rust library on Actix.
+//!
+//! ```
+//! use actinic::prelude::*;
+//!
+//! #[remote]
+//! fn square(n: u64) -> u64 {
+//!     n * n
+//! }
+//!
+//! #[remote]
+//! struct Counter {
+//!     value: u64,
+//! }
+//!
+//! #[remote]
+//! impl Counter {
+//!     fn new(start: u64) -> Self {
+//!         Self { value: start }
+//!     }
+//!
+//!     fn add(&mut self, by: u64) -> u64 {
+//!         self.value += by;
+//!         self.value
+//!     }
+//! }
+//!
+//! let rt = Runtime::init()?; // embedded in this process
+//! let nine = square.remote(3); // ObjectRef<u64>, at once
+//! let counter = Counter::remote(1);
+//! let ten = counter.add(&nine); // an object where a value is asked: a data edge
+//! assert_eq!(rt.get(&ten)?, 10);
+//! # Ok::<(), actinic::Error>(())
+//! ```
+//!
+//! # What `#[remote]` makes
+//!
+//! | on | makes |
+//! |---|---|
+//! | `fn f(a: A) -> T` | a value `f` with `f.remote(a)`, which gives an [`ObjectRef<T>`](ObjectRef) at once; `f.options()`; `f.call(a)`, the plain call |
+//! | `fn f() -> Result<T, E>` | the same; an `Err` becomes a [`TaskError`] for whoever gets the result |
+//! | `fn f() -> (A, B)` | a tuple of references; `#[remote(num_returns = 1)]` keeps it one object |
+//! | `fn f() -> Vec<T>` | one object; `f.options().num_returns(n).remote()` gives `n` references |
+//! | `fn f() -> impl Iterator<Item = T>` or `impl Stream<..>` | an [`ObjectRefStream<T>`](ObjectRefStream) |
+//! | `struct S`, with `#[remote] impl S` | `S::remote(..)`, `S::options()` and `SHandle`, which has a method for each of the class's methods |
+//!
+//! In an `impl`, `fn new` is the constructor. `#[local]` keeps a method out of the handle, and
+//! `#[concurrency_group("io")]` puts it into a named group. The functions' names are values: a local variable cannot bear
+//! the name of a remote function in scope.
+//!
+//! What the runtime promises is written down in `docs/SEMANTICS.md`, how it works in `docs/ARCHITECTURE.md`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod actor;
@@ -15,6 +65,7 @@ pub mod object_ref;
 pub mod options;
 pub mod output;
 mod runtime;
+mod state;
 pub mod stream;
 mod supervisor;
 pub mod task_cell;
@@ -95,7 +146,7 @@ pub fn wait<T: Data>(
     refs: &[ObjectRef<T>],
     count: usize,
     timeout: impl Into<Option<std::time::Duration>>,
-) -> Result<(Vec<ObjectRef<T>>, Vec<ObjectRef<T>>), TaskError> {
+) -> Result<Waited<T>, TaskError> {
     Runtime::current()?.wait(refs, count, timeout)
 }
 

@@ -8,7 +8,6 @@ use actinic_actors::{
     counters::Count,
     error::TaskError,
     node::Node,
-    panics::Panic,
     task::{Task, TaskKind},
     user::{ActorCell, Call, MethodInfo, Ran, StateLock},
 };
@@ -72,13 +71,6 @@ impl<M: Method> Invoke for MethodCall<M> {
 }
 
 impl<M: Method> TaskCell<MethodCall<M>> {
-    fn ran(self: &Arc<Self>, body: Result<Option<BoxFuture<'static, Given<<M::Out as Output>::Value>>>, Panic>) -> Ran {
-        match body {
-            Ok(_) => Ran::Done,
-            Err(panic) => Ran::Crashed(panic),
-        }
-    }
-
     fn run_with(
         self: Arc<Self>,
         run: impl FnOnce(<M::Args as ArgSet>::Params) -> Body<<M::Out as Output>::Value>,
@@ -86,8 +78,10 @@ impl<M: Method> TaskCell<MethodCall<M>> {
         let node = self.kind.actor.node().clone();
         match self.params() {
             Some(Ok(params)) => {
-                let body = self.run_body(&node, || run(params));
-                self.ran(body)
+                match self.run_body(&node, || run(params)) {
+                    Ok(_) => Ran::Done,
+                    Err(panic) => Ran::Crashed(panic),
+                }
             }
             Some(Err(error)) => {
                 self.end(&node, Err(error));

@@ -18,7 +18,7 @@ use actinic_actors::{
     cell::{Outcome, Signal, Slot, Stored, Waiter},
     context,
     counters::{Count, Counters},
-    data::codec::{self, Measured},
+    data::codec::{self, OwnedMeasured},
     error::{TaskError, TaskErrorKind},
     node::Node,
     task::{Object, Task},
@@ -150,15 +150,14 @@ pub(crate) fn seal<T: Data>(node: &Node, counters: &Counters, id: ObjectId, valu
         counters.add(Count::ObjectBytes, size_of::<T>() as u64);
         return Ok(Stored::Live(value));
     }
-    match codec::encode_if_larger(&value, limit).map_err(|error| codec_error::<T>(&error))? {
-        Measured::Large(encoded) => {
+    match codec::encode_owned_if_larger(value, limit).map_err(|error| codec_error::<T>(&error))? {
+        OwnedMeasured::Large(encoded) => {
             counters.add(Count::ObjectBytes, encoded.size_bytes() as u64);
             let put = node.store().and_then(|store| store.put(id, encoded));
             let object = put.map_err(|error| TaskErrorKind::ObjectStore { message: error.to_string() })?;
             Ok(Stored::InStore(object))
         }
-        small => {
-            let size = if let Measured::Small(size) = small { size } else { 0 };
+        OwnedMeasured::Small(value, size) => {
             counters.add(Count::ObjectBytes, size as u64);
             Ok(Stored::Live(value))
         }

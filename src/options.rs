@@ -12,43 +12,36 @@ macro_rules! __task_options {
         #[allow(dead_code, unreachable_pub)]
         impl $name {
             /// CPUs it takes while it runs; 1 unless set.
-            #[must_use]
             pub fn num_cpus(mut self, units: impl Into<f64>) -> Self {
                 self.options.set_resource("CPU", units.into());
                 self
             }
             /// GPUs it takes while it runs, a fraction of one or a whole number. See `actinic::gpu_ids`.
-            #[must_use]
             pub fn num_gpus(mut self, units: impl Into<f64>) -> Self {
                 self.options.set_resource("GPU", units.into());
                 self
             }
             /// Bytes of memory it takes while it runs. Logical: nothing is enforced.
-            #[must_use]
             pub fn memory(mut self, bytes: u64) -> Self {
                 self.options.set_resource("memory", bytes as f64);
                 self
             }
             /// A resource of your own that it takes while it runs.
-            #[must_use]
             pub fn resource(mut self, name: &str, units: impl Into<f64>) -> Self {
                 self.options.set_resource(name, units.into());
                 self
             }
             /// Its name in graphs and messages.
-            #[must_use]
             pub fn name(mut self, name: &'static str) -> Self {
                 self.options.name = Some(name);
                 self
             }
             /// How often it may run again. Failures of its own count only with `retry_exceptions`.
-            #[must_use]
             pub fn max_retries(mut self, times: u32) -> Self {
                 self.options.max_retries = times;
                 self
             }
             /// Runs it again after a failure of its own, an `Err` or a panic, if `decide` says so.
-            #[must_use]
             pub fn retry_exceptions(
                 mut self,
                 decide: impl Fn(&$crate::TaskError) -> bool + Send + Sync + 'static,
@@ -60,13 +53,11 @@ macro_rules! __task_options {
                 self
             }
             /// Where it may run.
-            #[must_use]
             pub fn scheduling_strategy(mut self, strategy: $crate::options::SchedulingStrategy) -> Self {
                 self.options.strategy = strategy;
                 self
             }
             /// Runs it in a placement group, in one bundle of it or in any.
-            #[must_use]
             pub fn placement_group(
                 mut self,
                 group: &$crate::PlacementGroup,
@@ -76,7 +67,6 @@ macro_rules! __task_options {
                 self
             }
             /// For a streaming task: how many objects it may be ahead of its consumer.
-            #[must_use]
             pub fn backpressure(mut self, objects: usize) -> Self {
                 self.options.backpressure = Some(objects);
                 self
@@ -93,121 +83,101 @@ macro_rules! __actor_options {
         #[allow(dead_code, unreachable_pub)]
         impl $name {
             /// CPUs it holds as long as it lives; none unless set.
-            #[must_use]
             pub fn num_cpus(mut self, units: impl Into<f64>) -> Self {
                 self.creation.options.set_resource("CPU", units.into());
                 self
             }
             /// GPUs it holds as long as it lives. See `actinic::gpu_ids`.
-            #[must_use]
             pub fn num_gpus(mut self, units: impl Into<f64>) -> Self {
                 self.creation.options.set_resource("GPU", units.into());
                 self
             }
             /// Bytes of memory it holds. Logical: nothing is enforced.
-            #[must_use]
             pub fn memory(mut self, bytes: u64) -> Self {
                 self.creation.options.set_resource("memory", bytes as f64);
                 self
             }
             /// A resource of your own that it holds.
-            #[must_use]
             pub fn resource(mut self, name: &str, units: impl Into<f64>) -> Self {
                 self.creation.options.set_resource(name, units.into());
                 self
             }
             /// The name under which it can be found.
-            #[must_use]
             pub fn name(mut self, name: impl Into<String>) -> Self {
                 self.creation.options.name = Some(name.into());
                 self
             }
             /// The namespace of its name.
-            #[must_use]
             pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
                 self.creation.options.namespace = Some(namespace.into());
                 self
             }
             /// Shares the actor of that name where there is one.
-            #[must_use]
             pub fn get_if_exists(mut self, share: bool) -> Self {
                 self.creation.options.get_if_exists = share;
                 self
             }
             /// How long it lives.
-            #[must_use]
             pub fn lifetime(mut self, lifetime: $crate::options::Lifetime) -> Self {
                 self.creation.options.lifetime = lifetime;
                 self
             }
             /// How often it is restarted after a crash; 0 unless set, -1 without end.
-            #[must_use]
             pub fn max_restarts(mut self, times: i64) -> Self {
                 self.creation.options.max_restarts = $crate::__private::restart_limit(times);
                 self
             }
             /// Counts restarts within this time only: the restart intensity.
-            #[must_use]
             pub fn restart_window(mut self, window: ::std::time::Duration) -> Self {
                 self.creation.options.restart_window = Some(window);
                 self
             }
             /// When it is restarted: never, on failure, or always.
-            #[must_use]
             pub fn restart_policy(mut self, policy: $crate::supervision::RestartPolicy) -> Self {
                 self.creation.options.restart_policy = policy;
                 self
             }
             /// How long it waits before a restart.
-            #[must_use]
             pub fn backoff(mut self, backoff: $crate::supervision::Backoff) -> Self {
                 self.creation.options.backoff = backoff;
                 self
             }
             /// How often a call that crashed it is tried again.
-            #[must_use]
             pub fn max_task_retries(mut self, times: u32) -> Self {
                 self.creation.options.max_task_retries = times;
                 self
             }
             /// How many calls may run at once; 1 unless set, 1,000 `async` ones.
-            #[must_use]
             pub fn max_concurrency(mut self, calls: usize) -> Self {
                 self.creation.options.max_concurrency = Some(calls);
                 self
             }
             /// How many calls of the methods in a named group may run at once.
-            #[must_use]
             pub fn concurrency_group(mut self, group: &str, calls: usize) -> Self {
                 self.creation.options.concurrency_groups.push((group.to_owned(), calls));
                 self
             }
             /// The bound of its mailbox.
-            #[must_use]
             pub fn max_pending_calls(mut self, calls: usize) -> Self {
                 self.creation.options.max_pending_calls = calls;
                 self
             }
             /// What happens to a call over that bound.
-            #[must_use]
             pub fn overflow(mut self, policy: $crate::options::OverflowPolicy) -> Self {
                 self.creation.options.overflow = policy;
                 self
             }
             /// Its supervisor.
-            #[must_use]
             pub fn supervisor(mut self, supervisor: &$crate::Supervisor) -> Self {
                 self.creation.options.supervisor = Some(supervisor.id());
                 self
             }
             /// Where it may live.
-            #[must_use]
             pub fn scheduling_strategy(mut self, strategy: $crate::options::SchedulingStrategy) -> Self {
                 self.creation.options.strategy = strategy;
                 self
             }
             /// Places it in a placement group, in one bundle of it or in any.
-            #[must_use]
             pub fn placement_group(
                 mut self,
                 group: &$crate::PlacementGroup,
@@ -217,7 +187,6 @@ macro_rules! __actor_options {
                 self
             }
             /// Saves its state after every so many calls; a restart goes on from there.
-            #[must_use]
             pub fn checkpoint_every(mut self, calls: u64) -> Self
             where
                 for<'any> $class: $crate::__private::Serialize + $crate::__private::DeserializeOwned,

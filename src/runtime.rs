@@ -129,7 +129,6 @@ impl Runtime {
     }
 
     /// Settings of a runtime that is to be started.
-    #[must_use]
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::default()
     }

@@ -41,6 +41,9 @@ pub enum Body<V> {
     Later(BoxFuture<'static, Given<V>>),
 }
 
+/// Synchronous user code that has run: it gave its result, or a future of it, or panicked.
+pub(crate) type Ran<V> = Result<Option<BoxFuture<'static, Given<V>>>, Panic>;
+
 /// What makes a function's call differ from a method's.
 pub trait Invoke: Send + Sync + Sized + 'static {
     /// The arguments.
@@ -105,7 +108,7 @@ impl<K: Invoke> TaskCell<K> {
         self: &Arc<Self>,
         node: &Arc<Node>,
         body: impl FnOnce() -> Body<<K::Out as Output>::Value>,
-    ) -> Result<Option<BoxFuture<'static, Given<<K::Out as Output>::Value>>>, Panic> {
+    ) -> Ran<<K::Out as Output>::Value> {
         panics::catch(|| match body() {
             Body::Now(given) => {
                 self.settle(node, given);

@@ -101,6 +101,12 @@ pub fn wait_ready(node: &Arc<Node>, object: &Arc<dyn Object>, deadline: Option<I
     if !object.register(Waiter::Signal(signal.clone())) {
         return Ok(());
     }
+    if node.is_down() {
+        // Submitted while the runtime was being shut down: nobody will run it, and nobody else would tell.
+        object.unregister(&signal);
+        let hint = "it was shut down while the task was being submitted".to_owned();
+        return Err(TaskErrorKind::NoRuntime { hint }.into());
+    }
     let frames = context::frames();
     if let Err(cycle) = node.waits.lock().enter(&frames, object) {
         object.unregister(&signal);

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actinic_gcs::NodeId;
+use actinic_gcs::{spec::JobOutcome, NodeId};
 use actix::prelude::*;
 use parking_lot::Mutex;
 
@@ -131,6 +131,7 @@ impl RunningNode {
         if self.node.is_down() {
             return;
         }
+        self.node.gcs.job_finished(self.node.config.job, JobOutcome::Succeeded);
         for actor in self.node.actors.all() {
             let name = actor.options().name.clone();
             let namespace = actor.options().namespace.clone().unwrap_or_else(|| self.node.config.namespace.clone());

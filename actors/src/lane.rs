@@ -99,7 +99,7 @@ pub struct Lane {
     tokens: AtomicI64,
     owed: AtomicI64,
     outboxes: RwLock<Vec<std::sync::Weak<Outbox>>>,
-    stealers: RwLock<Vec<(usize, Stealer<Arc<dyn Task>>)>>,
+    stealers: RwLock<Vec<WorkerStealer>>,
     sleepers: Mutex<Vec<Sleeper>>,
     parked: AtomicUsize,
     searching: AtomicUsize,
@@ -107,6 +107,9 @@ pub struct Lane {
     sentinel: Mutex<Option<Thread>>,
     progress: AtomicU64,
 }
+
+/// A worker's number, and access to its deque.
+type WorkerStealer = (usize, Stealer<Arc<dyn Task>>);
 
 struct Sleeper {
     worker: usize,
@@ -430,6 +433,11 @@ impl Lane {
             return false;
         }
         true
+    }
+
+    /// The sentinel is awake again, whoever or whatever woke it.
+    pub fn sentinel_wakes(&self) {
+        self.sentinel_asleep.store(false, Ordering::SeqCst);
     }
 
     /// A worker has begun something: there is progress.

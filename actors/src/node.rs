@@ -4,9 +4,12 @@
 //! about resources is the [scheduler](crate::scheduler)'s, every decision about actors' lives the
 //! [supervisor](crate::supervisor)'s; this only passes things to them.
 
-use std::sync::{
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-    Arc, OnceLock,
+use std::{
+    any::Any,
+    sync::{
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        Arc, OnceLock,
+    },
 };
 
 use actinic_gcs::{JobId, NodeId, ResourceSet, TaskId};
@@ -55,6 +58,13 @@ pub struct NodeConfig {
 /// Objects up to this size stay inline (100 KiB, as in Ray).
 pub const INLINE_BYTES_MAX: usize = 100 * 1024;
 
+/// The counters of the threads there are, and the sum of those that have gone.
+#[derive(Default)]
+struct AllCounters {
+    threads: Vec<Arc<Counters>>,
+    gone: RuntimeStats,
+}
+
 /// One node.
 pub struct Node {
     /// A number of its own in this process.
@@ -87,7 +97,8 @@ pub struct Node {
     pub gcs: GcsPort,
     store: OnceLock<Arc<ObjectStore>>,
     store_opening: Mutex<()>,
-    counters: Mutex<Vec<Arc<Counters>>>,
+    counters: Mutex<AllCounters>,
+    kept: Mutex<Vec<Box<dyn Any + Send + Sync>>>,
     driver_children: AtomicU64,
     driver_puts: AtomicU32,
     driver_groups: AtomicU64,
@@ -119,6 +130,7 @@ impl Node {
             store: OnceLock::new(),
             store_opening: Mutex::default(),
             counters: Mutex::default(),
+            kept: Mutex::default(),
             driver_children: AtomicU64::new(0),
             driver_puts: AtomicU32::new(0),
             driver_groups: AtomicU64::new(0),
@@ -199,18 +211,32 @@ impl Node {
     pub fn add_counters(&self) -> Arc<Counters> {
         let counters = Arc::new(Counters::default());
         let mut all = self.counters.lock();
-        all.push(counters.clone());
+        let AllCounters { threads, gone } = &mut *all;
+        threads.retain(|of_thread| {
+            let alive = Arc::strong_count(of_thread) > 1;
+            if !alive {
+                of_thread.sum_into(gone);
+            }
+            alive
+        });
+        threads.push(counters.clone());
         counters
     }
 
     /// What has run so far.
     #[must_use]
     pub fn stats(&self) -> RuntimeStats {
-        let mut sum = RuntimeStats::default();
-        for counters in self.counters.lock().iter() {
+        let all = self.counters.lock();
+        let mut sum = all.gone;
+        for counters in &all.threads {
             counters.sum_into(&mut sum);
         }
         sum
+    }
+
+    /// Keeps `value` as long as the node runs.
+    pub fn keep(&self, value: Box<dyn Any + Send + Sync>) {
+        self.kept.lock().push(value);
     }
 
     /// Gives a token back to the lane, or to the scheduler if it is owed one.
@@ -279,5 +305,7 @@ impl Node {
         }
         while self.lane.wake_one() {}
         self.lane.wake_sentinel();
+        let kept = std::mem::take(&mut *self.kept.lock());
+        drop(kept);
     }
 }

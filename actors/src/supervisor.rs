@@ -233,6 +233,7 @@ impl NodeSupervisor {
             }
             Effect::Restart { actor, .. } => {
                 self.node.supervisor.restarts.fetch_add(1, Ordering::Relaxed);
+                self.node.gcs.actor_restarting(actor);
                 match self.node.actors.get(actor).and_then(|cell| cell.address()) {
                     Some(address) => address.do_send(Restart),
                     None => {
@@ -273,8 +274,9 @@ fn bury(node: &Arc<Node>, cell: &Arc<dyn AnyActor>, reason: &str) {
     let options = cell.options();
     let namespace = options.namespace.as_deref().unwrap_or(&node.config.namespace);
     let name = options.name.as_deref().map(|name| (namespace, name));
-    node.actors.remove(cell.id(), name);
+    // The record first: whoever finds the name free here finds it free there.
     node.gcs.actor_dead(cell.id(), reason);
+    node.actors.remove(cell.id(), name);
     cell.clone().die(reason);
 }
 

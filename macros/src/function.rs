@@ -185,6 +185,7 @@ fn split(
         #[doc(hidden)]
         #[allow(non_camel_case_types, dead_code, missing_docs)]
         #[derive(Clone, Default)]
+        #[must_use = "nothing is called before remote(..)"]
         #vis struct #many {
             options: ::actinic::__private::TaskOptions,
         }
@@ -193,7 +194,6 @@ fn split(
             #[allow(dead_code, unreachable_pub)]
             impl #call_name {
                 /// Splits the vector into as many objects; its length must be that number.
-                #[must_use]
                 pub fn num_returns(mut self, count: usize) -> #many {
                     self.options.num_returns = ::std::option::Option::Some(count);
                     #many { options: self.options }

@@ -73,7 +73,6 @@ pub enum Measured {
 
 /// What [`encode_owned_if_larger`] found.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum OwnedMeasured<T> {
     /// Not above the limit: the value back, and how many bytes it would take.
     Small(T, usize),

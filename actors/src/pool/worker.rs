@@ -239,6 +239,7 @@ fn look(node: &Arc<Node>, core: &mut PoolCore, effects: &mut Vec<PoolEffect>) {
             PoolEffect::Sleep => {
                 if lane.sentinel_sleeps() {
                     thread::park_timeout(Duration::from_secs(1));
+                    lane.sentinel_wakes();
                 }
             }
         }

@@ -304,14 +304,13 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
 
     fn fail_dead(&self, call: &dyn Call<A>, reason: &str) {
         self.node.supervisor.dead_letter(self.id, call.head(), DeadLetterReason::ActorDead);
-        call.fail(
-            TaskErrorKind::ActorDied {
-                actor: self.label.clone(),
-                method: call.method().name.to_owned(),
-                reason: reason.to_owned(),
-            }
-            .into(),
-        );
+        let (actor, method, reason) = (self.label.clone(), call.method().name.to_owned(), reason.to_owned());
+        // One that was to be tried again has run in part already.
+        let error = match call.head().attempts() {
+            0 => TaskErrorKind::ActorDied { actor, method, reason },
+            _ => TaskErrorKind::ActorUnavailable { actor, method, reason },
+        };
+        call.fail(error.into());
     }
 
     /// The data edges of a call are there.
@@ -351,17 +350,17 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
     }
 
     fn drive(self: &Arc<Self>, until: Option<&TaskHead>) {
-        let mut start = self.inner.lock().core.next();
+        let mut start = self.inner.lock().core.start_next();
         for handled in 0.. {
             start = match start {
                 None => break,
                 Some(Start::Create) => {
                     self.create();
-                    self.inner.lock().core.next()
+                    self.inner.lock().core.start_next()
                 }
                 Some(Start::Call(call, access, group)) if call.method().is_async => {
                     self.start_async(call, access, group);
-                    self.inner.lock().core.next()
+                    self.inner.lock().core.start_next()
                 }
                 Some(Start::Call(call, Access::Exclusive, group)) => self.run_exclusive(&call, group),
                 Some(Start::Call(call, Access::Shared, group)) => {
@@ -371,7 +370,7 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
                     if !inner.core.begin_help() {
                         return;
                     }
-                    inner.core.next()
+                    inner.core.start_next()
                 }
             };
             let enough = until.map_or(handled >= TURN_BUDGET, |call| call.state() == TaskState::Done);
@@ -413,6 +412,8 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
                 if matches!(ran, Ran::Done) {
                     self.count_and_checkpoint(state);
                 }
+            } else {
+                self.fail_dead(call.as_ref(), "it ended as the call began");
             }
         }
         let mut inner = self.inner.lock();
@@ -423,7 +424,7 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
             self.on_crash(call, &panic, Access::Exclusive, group);
             return None;
         }
-        inner.core.next()
+        inner.core.start_next()
     }
 
     fn run_shared(self: &Arc<Self>, call: &Arc<dyn Call<A>>, group: usize) {
@@ -436,6 +437,8 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
                 if matches!(ran, Ran::Done) {
                     self.count_and_checkpoint(state);
                 }
+            } else {
+                self.fail_dead(call.as_ref(), "it ended as the call began");
             }
         }
         {
@@ -707,6 +710,8 @@ impl<A: Send + Sync + 'static> AnyActor for ActorCell<A> {
         }
         self.abandon(reason);
         self.drop_state();
+        // Resources that are granted only now go back at once.
+        self.head.request_cancel();
         self.head.finish();
         self.node.task_done(&self.head);
         *self.address.lock() = None;

@@ -216,7 +216,7 @@ impl<C> MailboxCore<C> {
     }
 
     /// What may start now, if anything; it counts as running from here on.
-    pub fn next(&mut self) -> Option<Start<C>> {
+    pub fn start_next(&mut self) -> Option<Start<C>> {
         match self.phase {
             Phase::Creating if !self.creating && self.running() == 0 => {
                 self.creating = true;

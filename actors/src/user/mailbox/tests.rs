@@ -11,7 +11,7 @@ fn id(n: u64) -> TaskId {
 fn alive(limits: &[usize]) -> MailboxCore<u64> {
     let mut core = MailboxCore::new(limits, 4, OverflowPolicy::Fail);
     core.allow_creation();
-    assert_eq!(core.next(), Some(Start::Create));
+    assert_eq!(core.start_next(), Some(Start::Create));
     core.created(true);
     core
 }
@@ -27,8 +27,8 @@ fn calls_run_one_at_a_time_in_their_order() {
         offer(&mut core, n, Access::Exclusive);
     }
     for n in 1..=3 {
-        assert_eq!(core.next(), Some(Start::Call(n, Access::Exclusive, 0)));
-        assert_eq!(core.next(), None);
+        assert_eq!(core.start_next(), Some(Start::Call(n, Access::Exclusive, 0)));
+        assert_eq!(core.start_next(), None);
         core.done(Access::Exclusive, 0);
     }
 }
@@ -39,13 +39,13 @@ fn a_call_that_waits_for_its_arguments_holds_its_callers_place_only() {
     core.offer(1, id(1), id(7), 0, Access::Exclusive, false);
     core.offer(2, id(2), id(7), 0, Access::Exclusive, true);
     core.offer(3, id(3), id(8), 0, Access::Exclusive, true);
-    assert_eq!(core.next(), Some(Start::Call(3, Access::Exclusive, 0)));
+    assert_eq!(core.start_next(), Some(Start::Call(3, Access::Exclusive, 0)));
     core.done(Access::Exclusive, 0);
-    assert_eq!(core.next(), None);
+    assert_eq!(core.start_next(), None);
     core.on_ready(id(1), id(7));
-    assert_eq!(core.next(), Some(Start::Call(1, Access::Exclusive, 0)));
+    assert_eq!(core.start_next(), Some(Start::Call(1, Access::Exclusive, 0)));
     core.done(Access::Exclusive, 0);
-    assert_eq!(core.next(), Some(Start::Call(2, Access::Exclusive, 0)));
+    assert_eq!(core.start_next(), Some(Start::Call(2, Access::Exclusive, 0)));
 }
 
 #[test]
@@ -54,26 +54,26 @@ fn shared_calls_run_together_up_to_the_limit_and_an_exclusive_one_alone() {
     offer(&mut core, 1, Access::Shared);
     offer(&mut core, 2, Access::Shared);
     offer(&mut core, 3, Access::Shared);
-    assert!(core.next().is_some() && core.next().is_some());
-    assert_eq!(core.next(), None);
+    assert!(core.start_next().is_some() && core.start_next().is_some());
+    assert_eq!(core.start_next(), None);
     core.done(Access::Shared, 0);
-    assert_eq!(core.next(), Some(Start::Call(3, Access::Shared, 0)));
+    assert_eq!(core.start_next(), Some(Start::Call(3, Access::Shared, 0)));
     offer(&mut core, 4, Access::Exclusive);
     core.done(Access::Shared, 0);
-    assert_eq!(core.next(), None);
+    assert_eq!(core.start_next(), None);
     core.done(Access::Shared, 0);
-    assert_eq!(core.next(), Some(Start::Call(4, Access::Exclusive, 0)));
+    assert_eq!(core.start_next(), Some(Start::Call(4, Access::Exclusive, 0)));
 }
 
 #[test]
 fn a_named_group_goes_on_while_the_default_one_is_full() {
     let mut core = alive(&[1, 1]);
     offer(&mut core, 1, Access::Shared);
-    assert!(core.next().is_some());
+    assert!(core.start_next().is_some());
     core.offer(2, id(2), id(1_000), 1, Access::Shared, true);
     offer(&mut core, 3, Access::Shared);
-    assert_eq!(core.next(), Some(Start::Call(2, Access::Shared, 1)));
-    assert_eq!(core.next(), None);
+    assert_eq!(core.start_next(), Some(Start::Call(2, Access::Shared, 1)));
+    assert_eq!(core.start_next(), None);
 }
 
 #[test]
@@ -99,13 +99,13 @@ fn a_crash_keeps_what_waits_and_death_gives_it_back_in_order() {
     let mut core = alive(&[1]);
     offer(&mut core, 1, Access::Exclusive);
     offer(&mut core, 2, Access::Exclusive);
-    core.next();
+    core.start_next();
     core.crashed();
     core.done(Access::Exclusive, 0);
-    assert_eq!(core.next(), None);
+    assert_eq!(core.start_next(), None);
     core.put_back(1, 0, Access::Exclusive);
     core.allow_creation();
-    assert_eq!(core.next(), Some(Start::Create));
+    assert_eq!(core.start_next(), Some(Start::Create));
     core.created(false);
     assert_eq!(core.phase(), Phase::Crashed);
     assert_eq!(core.die(), vec![1, 2]);
@@ -119,7 +119,7 @@ fn one_turn_at_a_time_and_none_is_lost() {
     assert!(matches!(offer(&mut core, 2, Access::Exclusive), Offer::Accepted { wake: false, .. }));
     assert!(core.begin_help());
     assert!(!core.begin_turn());
-    core.next();
+    core.start_next();
     core.done(Access::Exclusive, 0);
     assert!(core.end_turn());
     assert!(core.begin_turn());

@@ -1,0 +1,29 @@
+# What one does with this project. A Rust toolchain and a C compiler are all that `demo`, `test` and `bench` need.
+# Everything is built with the release profile, so that each target finds what another has compiled.
+
+CARGO ?= cargo
+ONLY ?=
+
+.PHONY: help demo test bench peers verify fix
+
+help: ## Say what there is.
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+
+demo: ## Train and serve a small digit recogniser, in one program.
+	$(CARGO) run --release --example digits
+
+test: ## Every test, every example once, every bench once in its short form.
+	@CARGO="$(CARGO)" scripts/test.sh
+
+bench: ## The bench table; ONLY=pattern picks rows.
+	ONLY="$(ONLY)" $(CARGO) run --release -p actinic-bench
+
+peers: ## Side by side with Ray on this machine; installs it in a folder of its own (see benches/peers/README.md).
+	ONLY="$(ONLY)" benches/peers/run.sh
+
+verify: ## All that a change must pass; changes nothing.
+	@CARGO="$(CARGO)" scripts/verify.sh
+
+fix: ## Format, and let clippy mend what it can.
+	$(CARGO) fmt --all
+	$(CARGO) clippy --fix --allow-dirty --allow-staged --release --workspace --all-targets

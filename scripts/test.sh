@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Every test, every example once, every bench once in its short form; `make test` calls it.
+# It goes on after a failure, counts what cargo reports, and ends with the sum.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+cargo=${CARGO:-cargo}
+log=$(mktemp)
+results=$(mktemp -d)
+trap 'rm -rf "$log" "$results"' EXIT
+passed=0
+failed=0
+ignored=0
+failures=()
+
+# A runaway program must not hang the run; where there is no `timeout`, it is run without.
+bounded() {
+    if command -v timeout >/dev/null; then timeout --kill-after=10 "$@"; else shift; "$@"; fi
+}
+
+# Runs something that counts as one.
+step() {
+    local name=$1
+    shift
+    echo
+    echo "== $name: $*"
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        failures+=("$name")
+    fi
+}
+
+# Runs cargo test and adds up its result lines. A run that fails without a failed test (it did not compile) counts as one.
+tests() {
+    local name=$1 status=0 counts
+    shift
+    echo
+    echo "== $name: $*"
+    "$@" 2>&1 | tee "$log" || status=$?
+    counts=$(awk '/^test result:/ { p += $4; f += $6; i += $8 } END { print p + 0, f + 0, i + 0 }' "$log")
+    read -r p f i <<<"$counts"
+    if ((status != 0 && f == 0)); then f=1; fi
+    passed=$((passed + p))
+    failed=$((failed + f))
+    ignored=$((ignored + i))
+    if ((f > 0)); then failures+=("$name"); fi
+}
+
+tests "tests and doctests of the workspace" "$cargo" test --release --workspace --no-fail-fast
+tests "Arrow record batches" "$cargo" test --release -p actinic-actors --features arrow --lib -- record_batch
+
+# The run above has built these too; started by themselves, nothing is compiled once more.
+target=$("$cargo" metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+for file in examples/*.rs; do
+    example=$(basename "$file" .rs)
+    step "example $example" bounded 120 "$target/release/examples/$example"
+done
+
+# Its results go elsewhere, lest they replace those of a true run.
+short_benches() { (cd "$results" && bounded 300 "$target/release/actinic-bench" --quick); }
+step "every bench once, short" short_benches
+
+echo
+for name in ${failures[@]+"${failures[@]}"}; do echo "failed: $name"; done
+echo "$passed passed, $failed failed, $ignored skipped"
+((failed == 0))

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# All that a change must pass; `make verify` calls it. Read-only: it stops at the first check that fails.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+cargo=${CARGO:-cargo}
+check() {
+    echo
+    echo "== $*"
+    "$@"
+}
+
+check "$cargo" fmt --all --check
+check "$cargo" clippy --release --workspace --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" check "$cargo" doc --release --workspace --no-deps
+skipped=
+if "$cargo" deny --version >/dev/null 2>&1; then
+    check "$cargo" deny --all-features check
+else
+    skipped="cargo deny (not installed)"
+fi
+# Runs every bench once as well.
+check scripts/test.sh
+if [[ -n $skipped ]]; then echo "skipped: $skipped"; fi
