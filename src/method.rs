@@ -72,19 +72,19 @@ impl<M: Method> Invoke for MethodCall<M> {
 
 impl<M: Method> TaskCell<MethodCall<M>> {
     fn run_with(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         run: impl FnOnce(<M::Args as ArgSet>::Params) -> Body<<M::Out as Output>::Value>,
     ) -> Ran {
-        let node = self.kind.actor.node().clone();
+        let node = self.kind.actor.node();
         match self.params() {
             Some(Ok(params)) => {
-                match self.run_body(&node, || run(params)) {
+                match self.run_body(node, || run(params)) {
                     Ok(_) => Ran::Done,
                     Err(panic) => Ran::Crashed(panic),
                 }
             }
             Some(Err(error)) => {
-                self.end(&node, Err(error));
+                self.end(node, Err(error));
                 Ran::Done
             }
             None => Ran::Done,

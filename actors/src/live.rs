@@ -2,8 +2,8 @@
 //!
 //! Owns: weak links from which the task graph, `explain` and recursive `cancel` are answered. An entry is made when a
 //! task is submitted and taken out when its last reference goes, so the registry is as large as what is alive and
-//! never larger. It is sharded by submitting thread: the thread that submits, and most often drops, a task finds its
-//! own shard's lock free.
+//! never larger. It is sharded by submitting thread, and each thread goes round a few shards of its own, so that it and
+//! the worker that drops what it submitted a moment ago seldom meet at the same lock.
 //!
 //! **Invariant:** an entry is removed by the drop of the very task that it names.
 
@@ -20,7 +20,11 @@ use slab::Slab;
 
 use crate::task::Task;
 
-const SHARDS: usize = 64;
+const SHARDS: usize = 128;
+/// Shards that one thread goes round.
+const ROUND: usize = 8;
+/// Entries it makes in one before it goes to the next.
+const STAY: usize = 64;
 const NONE: u64 = u64::MAX;
 
 struct Entry {
@@ -32,7 +36,8 @@ static LIVE: LazyLock<Vec<Mutex<Slab<Entry>>>> = LazyLock::new(|| (0..SHARDS).ma
 static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static SHARD: Cell<usize> = Cell::new(NEXT_SHARD.fetch_add(1, Ordering::Relaxed) % SHARDS);
+    static FIRST: usize = (NEXT_SHARD.fetch_add(1, Ordering::Relaxed) * ROUND) % SHARDS;
+    static MADE: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Where a task stands in the registry. Taken out when dropped.
@@ -57,7 +62,9 @@ impl Drop for LiveKey {
 
 /// Enters `task`, which belongs to the node numbered `node`.
 pub fn enter(node: u32, task: &Arc<dyn Task>) {
-    let shard = SHARD.with(Cell::get);
+    let made = MADE.get();
+    MADE.set(made.wrapping_add(1));
+    let shard = FIRST.with(|first| (first + made / STAY % ROUND) % SHARDS);
     let key = LIVE[shard].lock().insert(Entry { node, task: Arc::downgrade(task) });
     task.head().live().0.store(((shard as u64) << 48) | key as u64, Ordering::Relaxed);
 }

@@ -7,7 +7,7 @@ use actinic::{prelude::*, TaskErrorKind};
 use super::{
     add, double,
     kit::{eventually, failure, test, Gate, PATIENCE},
-    pass, runtime, sum, Knot,
+    pass, runtime, Knot,
 };
 
 #[remote]

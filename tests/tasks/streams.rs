@@ -5,7 +5,7 @@ use futures::{executor::block_on, stream, Stream};
 
 use super::{
     kit::{eventually, failure, test, Gate},
-    numbers, runtime, sum,
+    numbers, runtime,
 };
 
 #[remote]

@@ -6,9 +6,12 @@
 //! **Invariant:** the state's lock is never contended: the mailbox lets nobody start whom the lock would stop. The lock
 //! is there to prove it to the compiler.
 
-use std::sync::{
-    atomic::{AtomicBool, AtomicU64, Ordering},
-    Arc, OnceLock,
+use std::{
+    collections::VecDeque,
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, OnceLock,
+    },
 };
 
 use actinic_gcs::{ActorId, TaskId};
@@ -35,6 +38,9 @@ use crate::{
 
 /// Messages that a turn handles before it lets others run.
 const TURN_BUDGET: usize = 256;
+
+/// Exclusive calls that a turn takes out of the mailbox at once.
+const TURN_BATCH: usize = 64;
 
 /// Concurrent calls of an actor with async methods that was given no limit (as in Ray).
 const ASYNC_CONCURRENCY_DEFAULT: usize = 1_000;
@@ -120,7 +126,6 @@ pub trait AnyActor: Send + Sync {
 
 struct Inner<A> {
     core: MailboxCore<Arc<dyn Call<A>>>,
-    running: SmallVec<[TaskId; 1]>,
     died_of: Option<String>,
 }
 
@@ -133,6 +138,10 @@ pub struct ActorCell<A> {
     groups: Vec<String>,
     node: Arc<Node>,
     inner: Mutex<Inner<A>>,
+    /// Apart from the mailbox, which its callers keep busy.
+    running: Mutex<SmallVec<[TaskId; 1]>>,
+    /// Whether a turn must stop after the call at hand.
+    taken_down: AtomicBool,
     state: StateLock<A>,
     factory: Factory<A>,
     dependencies: Mutex<Vec<Arc<dyn Object>>>,
@@ -182,9 +191,10 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
             node: node.clone(),
             inner: Mutex::new(Inner {
                 core: MailboxCore::new(&limits, options.max_pending_calls, options.overflow),
-                running: SmallVec::new(),
                 died_of: None,
             }),
+            running: Mutex::default(),
+            taken_down: AtomicBool::new(false),
             state: Arc::default(),
             factory,
             dependencies: Mutex::new(dependencies),
@@ -346,7 +356,7 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
     /// What runs now: a queued call waits for it.
     #[must_use]
     pub fn running_calls(&self) -> Vec<TaskId> {
-        self.inner.lock().running.to_vec()
+        self.running.lock().to_vec()
     }
 
     fn drive(self: &Arc<Self>, until: Option<&TaskHead>) {
@@ -362,7 +372,7 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
                     self.start_async(call, access, group);
                     self.inner.lock().core.start_next()
                 }
-                Some(Start::Call(call, Access::Exclusive, group)) => self.run_exclusive(&call, group),
+                Some(Start::Call(call, Access::Exclusive, group)) => self.run_exclusive(call, group, until),
                 Some(Start::Call(call, Access::Shared, group)) => {
                     self.end_turn();
                     self.run_shared(&call, group);
@@ -402,35 +412,70 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
         }
     }
 
-    fn run_exclusive(self: &Arc<Self>, call: &Arc<dyn Call<A>>, group: usize) -> Option<Start<Arc<dyn Call<A>>>> {
-        let mut ran = Ran::Done;
-        if call.head().claim() {
-            self.inner.lock().running.push(call.head().id);
-            let mut state = self.state.write();
-            if let Some(state) = state.as_mut() {
-                ran = self.framed(call.clone(), || call.clone().run(state));
-                if matches!(ran, Ran::Done) {
-                    self.count_and_checkpoint(state);
-                }
-            } else {
-                self.fail_dead(call.as_ref(), "it ended as the call began");
+    /// Runs an exclusive call and those right behind it, without asking the mailbox for each.
+    fn run_exclusive(
+        self: &Arc<Self>,
+        first: Arc<dyn Call<A>>,
+        group: usize,
+        until: Option<&TaskHead>,
+    ) -> Option<Start<Arc<dyn Call<A>>>> {
+        let mut calls = VecDeque::new();
+        self.inner.lock().core.start_more(group, TURN_BATCH, &mut calls);
+        let mut next = Some(first);
+        let mut crash = None;
+        while let Some(call) = next.take() {
+            if let Ran::Crashed(panic) = self.run_one(&call) {
+                crash = Some((call, panic));
+                break;
             }
+            if until.is_some_and(|call| call.state() == TaskState::Done) || self.taken_down.load(Ordering::Acquire) {
+                break;
+            }
+            next = calls.pop_front();
         }
+        self.running.lock().clear();
         let mut inner = self.inner.lock();
-        inner.running.clear();
+        inner.core.give_back(group, &mut calls);
         inner.core.done(Access::Exclusive, group);
-        if let Ran::Crashed(panic) = ran {
+        if let Some((call, panic)) = crash {
             drop(inner);
-            self.on_crash(call, &panic, Access::Exclusive, group);
-            return None;
+            self.on_crash(&call, &panic, Access::Exclusive, group);
+            inner = self.inner.lock();
         }
-        inner.core.start_next()
+        let reason = if calls.is_empty() { None } else { Some(inner.died_of.clone().unwrap_or_default()) };
+        let start = inner.core.start_next();
+        drop(inner);
+        for call in calls {
+            self.fail_dead(call.as_ref(), reason.as_deref().unwrap_or_default());
+        }
+        start
+    }
+
+    fn run_one(self: &Arc<Self>, call: &Arc<dyn Call<A>>) -> Ran {
+        if !call.head().claim() {
+            return Ran::Done;
+        }
+        {
+            let mut running = self.running.lock();
+            running.clear();
+            running.push(call.head().id);
+        }
+        let mut state = self.state.write();
+        let Some(state) = state.as_mut() else {
+            self.fail_dead(call.as_ref(), "it ended as the call began");
+            return Ran::Done;
+        };
+        let ran = self.framed(call.clone(), || call.clone().run(state));
+        if matches!(ran, Ran::Done) && self.checkpoints.is_some() {
+            self.count_and_checkpoint(state);
+        }
+        ran
     }
 
     fn run_shared(self: &Arc<Self>, call: &Arc<dyn Call<A>>, group: usize) {
         let mut ran = Ran::Done;
         if call.head().claim() {
-            self.inner.lock().running.push(call.head().id);
+            self.running.lock().push(call.head().id);
             let state = self.state.read();
             if let Some(state) = state.as_ref() {
                 ran = self.framed(call.clone(), || call.clone().run_shared(state));
@@ -442,9 +487,8 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
             }
         }
         {
-            let mut inner = self.inner.lock();
-            inner.running.retain(|id| *id != call.head().id);
-            inner.core.done(Access::Shared, group);
+            self.running.lock().retain(|id| *id != call.head().id);
+            self.inner.lock().core.done(Access::Shared, group);
         }
         if let Ran::Crashed(panic) = ran {
             self.on_crash(call, &panic, Access::Shared, group);
@@ -468,7 +512,7 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
             inner.core.done(access, group);
             return;
         }
-        self.inner.lock().running.push(call.head().id);
+        self.running.lock().push(call.head().id);
         let future = call.clone().start(self.state.clone());
         let actor = self.clone();
         let ended = call.clone();
@@ -486,8 +530,8 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
 
     fn async_ended(self: &Arc<Self>, call: &Arc<dyn Call<A>>, end: End, access: Access, group: usize) {
         let wake = {
+            self.running.lock().retain(|id| *id != call.head().id);
             let mut inner = self.inner.lock();
-            inner.running.retain(|id| *id != call.head().id);
             inner.core.done(access, group);
             inner.core.wants_turn()
         };
@@ -686,18 +730,21 @@ impl<A: Send + Sync + 'static> AnyActor for ActorCell<A> {
 
     fn rebuild(self: Arc<Self>) {
         self.drop_state();
+        self.taken_down.store(false, Ordering::Release);
         if self.inner.lock().core.allow_creation() {
             self.queue_turn(None);
         }
     }
 
     fn take_down(self: Arc<Self>) {
+        self.taken_down.store(true, Ordering::Release);
         if self.inner.lock().core.crashed() {
             self.abandon("it is being restarted");
         }
     }
 
     fn die(self: Arc<Self>, reason: &str) {
+        self.taken_down.store(true, Ordering::Release);
         let calls = {
             let mut inner = self.inner.lock();
             if inner.died_of.is_none() {

@@ -256,6 +256,30 @@ impl<C> MailboxCore<C> {
         Some(Start::Call(call, access, index))
     }
 
+    /// While an exclusive call of `group` has just started: takes up to `most` exclusive calls that would start right after
+    /// it, one by one, so that a turn need not ask for each. They count as started; give those that do not run back.
+    pub fn start_more(&mut self, group: usize, most: usize, into: &mut VecDeque<C>) {
+        let others_wait = self.groups.iter().enumerate().any(|(at, other)| at != group && !other.queue.is_empty());
+        if others_wait || !self.exclusive || self.phase != Phase::Alive {
+            return;
+        }
+        let queue = &mut self.groups[group].queue;
+        while into.len() < most && queue.front().is_some_and(|call| call.access == Access::Exclusive) {
+            into.extend(queue.pop_front().map(|queued| queued.call));
+        }
+        self.pending -= into.len();
+    }
+
+    /// Gives calls of [`MailboxCore::start_more`] back that have not run; after death they are the caller's to answer.
+    pub fn give_back(&mut self, group: usize, calls: &mut VecDeque<C>) {
+        if self.phase == Phase::Dead {
+            return;
+        }
+        while let Some(call) = calls.pop_back() {
+            self.put_back(call, group, Access::Exclusive);
+        }
+    }
+
     /// A call has ended.
     pub fn done(&mut self, access: Access, group: usize) {
         self.groups[group].running -= 1;

@@ -3,7 +3,7 @@
 use actinic::prelude::*;
 
 use super::node::{get_all, runtime};
-use super::remote::{Actor, Small};
+use super::remote::{Actor, ActorHandle, Small};
 use crate::floors::{actix, each, kameo, ractor, rate, repeat, resident_each};
 use crate::row::{Ctx, Goal, Outcome, Row, Unit};
 
@@ -71,8 +71,8 @@ fn ask(ctx: &mut Ctx) -> Outcome<f64> {
 }
 
 /// Actors that have answered, so that they are known to be alive.
-fn created(runtime: &Runtime, count: usize) -> Outcome<Vec<ActorHandle<Actor>>> {
-    let actors: Vec<ActorHandle<Actor>> = (0..count).map(|_| Actor::remote()).collect();
+fn created(runtime: &Runtime, count: usize) -> Outcome<Vec<ActorHandle>> {
+    let actors: Vec<ActorHandle> = (0..count).map(|_| Actor::remote()).collect();
     let answers: Vec<ObjectRef<Small>> = actors.iter().map(|actor| actor.small_value()).collect();
     get_all(runtime, &answers)?;
     Ok(actors)

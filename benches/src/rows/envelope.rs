@@ -71,7 +71,7 @@ fn arguments(ctx: &mut Ctx) -> Outcome<f64> {
     let runtime = runtime(ctx)?;
     rate(repeats, || {
         for _ in 0..repeats {
-            let refs = (0..arguments as u64).map(|value| runtime.put(value)).collect::<actinic::Result<Vec<_>>>()?;
+            let refs = (0..arguments as u64).map(|value| runtime.put(value)).collect::<Result<Vec<_>, TaskError>>()?;
             same(runtime.get(&count_values.remote(refs))?, arguments)?;
         }
         Ok(())
@@ -93,7 +93,7 @@ fn returns(ctx: &mut Ctx) -> Outcome<f64> {
 fn get_objects(ctx: &mut Ctx) -> Outcome<f64> {
     let (objects, repeats) = (ctx.size(OBJECTS), ctx.size(REPEATS));
     let runtime = runtime(ctx)?;
-    let refs = (0..objects as u64).map(|value| runtime.put(value)).collect::<actinic::Result<Vec<_>>>()?;
+    let refs = (0..objects as u64).map(|value| runtime.put(value)).collect::<Result<Vec<_>, TaskError>>()?;
     rate(repeats, || repeat(repeats, || same(get_all(runtime, &refs)?.len(), objects)))
 }
 

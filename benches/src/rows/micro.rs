@@ -126,9 +126,14 @@ fn placement_groups(ctx: &mut Ctx) -> Outcome<f64> {
     let runtime = runtime(ctx)?;
     rate(groups, || {
         let made = (0..groups)
-            .map(|_| runtime.placement_group().bundle(Resources::new().num_cpus(0.001)).create())
+            .map(|_| runtime.placement_group(vec![ResourceSet::new().with("CPU", 0.001)], PlacementStrategy::Pack))
             .collect::<actinic::Result<Vec<_>>>()?;
-        made.iter().try_for_each(|group| group.wait(PATIENCE))?;
-        Ok(made.into_iter().try_for_each(|group| group.remove())?)
+        for group in &made {
+            if !group.wait(PATIENCE)? {
+                return Err("a placement group was not placed".into());
+            }
+        }
+        made.iter().for_each(|group| runtime.remove_placement_group(group));
+        Ok(())
     })
 }

@@ -6,7 +6,7 @@ use actinic::prelude::*;
 
 use super::micro::row;
 use super::node::{get_all, runtime};
-use super::remote::{async_actor_work, work, Actor, AsyncActor, AsyncClient, Client, Small};
+use super::remote::{async_actor_work, work, Actor, ActorHandle, AsyncActor, AsyncClient, Client, Small};
 use crate::floors::{rate, repeat};
 use crate::row::{Ctx, Outcome, Row};
 
@@ -40,7 +40,7 @@ pub(super) fn rows() -> Vec<Row> {
     ]
 }
 
-fn concurrent() -> ActorHandle<Actor> {
+fn concurrent() -> ActorHandle {
     Actor::options().max_concurrency(CONCURRENCY).remote()
 }
 

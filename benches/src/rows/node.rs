@@ -7,20 +7,20 @@ use actinic::prelude::*;
 use crate::row::{Ctx, Outcome, WORKERS};
 
 /// The bytes of the store: two large objects and room to spare.
-const STORE_BYTES: u64 = 4 << 30;
+const STORE_BYTES: usize = 4 << 30;
 
 /// Long enough for anything here; a wait that takes longer is a fault of the library, and fails its row.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The node of this row: started by its first run, shut down after its last.
 pub(crate) fn runtime(ctx: &mut Ctx) -> Outcome<&Runtime> {
-    let start = |_: &Ctx| Ok(Runtime::builder().num_cpus(WORKERS as f64).object_store_bytes(STORE_BYTES).init()?);
+    let start = |_: &Ctx| Ok(Runtime::builder().num_cpus(WORKERS as f64).object_store_memory(STORE_BYTES).init()?);
     Ok(ctx.kept::<Runtime>(start)?)
 }
 
 /// The values of all of these, in order.
 pub(crate) fn get_all<T: Data>(runtime: &Runtime, refs: &[ObjectRef<T>]) -> Outcome<Vec<T>> {
-    Ok(runtime.get_all(refs)?)
+    Ok(runtime.get(refs)?)
 }
 
 /// Waits for one reference after another until all were ready, as Ray's benchmark does.

@@ -9,6 +9,11 @@ use super::node::get_all;
 /// What Ray's small tasks return.
 pub(crate) type Small = Vec<u8>;
 
+/// The node that runs this task or actor.
+fn node() -> Runtime {
+    Runtime::current().expect("a task runs on a node")
+}
+
 fn ok() -> Small {
     b"ok".to_vec()
 }
@@ -38,14 +43,14 @@ pub(crate) fn many(returns: u64) -> Vec<u64> {
 /// One object that holds ten thousand references.
 #[remote]
 pub(crate) fn create_object_containing_ref(refs: u64) -> Vec<ObjectRef<u64>> {
-    let runtime = Runtime::current();
+    let runtime = node();
     (0..refs).map(|_| runtime.put(1_u64).expect("the store holds small objects")).collect()
 }
 
 /// Puts small objects from within a worker.
 #[remote]
 pub(crate) fn do_put_small(puts: usize) {
-    let runtime = Runtime::current();
+    let runtime = node();
     for _ in 0..puts {
         runtime.put(0_u64).expect("the store holds small objects");
     }
@@ -54,7 +59,7 @@ pub(crate) fn do_put_small(puts: usize) {
 /// Puts large objects from within a worker.
 #[remote]
 pub(crate) fn do_put(puts: usize, numbers: usize) {
-    let runtime = Runtime::current();
+    let runtime = node();
     for _ in 0..puts {
         runtime.put(Tensor::<i64>::zeros([numbers])).expect("the store holds the object");
     }
@@ -62,16 +67,16 @@ pub(crate) fn do_put(puts: usize, numbers: usize) {
 
 /// Calls one actor from within a task.
 #[remote]
-pub(crate) fn work(actor: ActorHandle<Actor>, calls: usize) {
+pub(crate) fn work(actor: ActorHandle, calls: usize) {
     let refs: Vec<ObjectRef<Small>> = (0..calls).map(|_| actor.small_value()).collect();
-    get_all(&Runtime::current(), &refs).expect("the actor lives");
+    get_all(&node(), &refs).expect("the actor lives");
 }
 
 /// The same with an `async` actor.
 #[remote]
-pub(crate) fn async_actor_work(actor: ActorHandle<AsyncActor>, calls: usize) {
+pub(crate) fn async_actor_work(actor: AsyncActorHandle, calls: usize) {
     let refs: Vec<ObjectRef<Small>> = (0..calls).map(|_| actor.small_value()).collect();
-    get_all(&Runtime::current(), &refs).expect("the actor lives");
+    get_all(&node(), &refs).expect("the actor lives");
 }
 
 /// Keeps a worker busy until the gate opens.
@@ -111,7 +116,7 @@ impl Actor {
 
     pub(crate) fn small_value_batch(&mut self, tasks: usize) {
         let refs: Vec<ObjectRef<Small>> = (0..tasks).map(|_| small_value.remote()).collect();
-        get_all(&Runtime::current(), &refs).expect("the tasks cannot fail");
+        get_all(&node(), &refs).expect("the tasks cannot fail");
     }
 }
 
@@ -137,22 +142,22 @@ impl AsyncActor {
 /// Calls an actor from within another one.
 #[remote]
 pub(crate) struct Client {
-    server: ActorHandle<Actor>,
+    server: ActorHandle,
 }
 
 #[remote]
 impl Client {
-    pub(crate) fn new(server: ActorHandle<Actor>) -> Self {
+    pub(crate) fn new(server: ActorHandle) -> Self {
         Self { server }
     }
 
     pub(crate) fn small_value_batch(&mut self, calls: usize) {
         let refs: Vec<ObjectRef<Small>> = (0..calls).map(|_| self.server.small_value()).collect();
-        get_all(&Runtime::current(), &refs).expect("the server lives");
+        get_all(&node(), &refs).expect("the server lives");
     }
 
     pub(crate) fn small_value_batch_arg(&mut self, calls: usize) {
-        let runtime = Runtime::current();
+        let runtime = node();
         let x = runtime.put(0_u64).expect("the store holds small objects");
         let refs: Vec<ObjectRef<Small>> = (0..calls).map(|_| self.server.small_value_arg(&x)).collect();
         get_all(&runtime, &refs).expect("the server lives");
@@ -162,17 +167,17 @@ impl Client {
 /// Calls an `async` actor from within another one.
 #[remote]
 pub(crate) struct AsyncClient {
-    server: ActorHandle<AsyncActor>,
+    server: AsyncActorHandle,
 }
 
 #[remote]
 impl AsyncClient {
-    pub(crate) fn new(server: ActorHandle<AsyncActor>) -> Self {
+    pub(crate) fn new(server: AsyncActorHandle) -> Self {
         Self { server }
     }
 
     pub(crate) fn small_value_batch(&mut self, calls: usize) {
         let refs: Vec<ObjectRef<Small>> = (0..calls).map(|_| self.server.small_value()).collect();
-        get_all(&Runtime::current(), &refs).expect("the server lives");
+        get_all(&node(), &refs).expect("the server lives");
     }
 }

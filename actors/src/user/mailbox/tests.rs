@@ -124,3 +124,21 @@ fn one_turn_at_a_time_and_none_is_lost() {
     assert!(core.end_turn());
     assert!(core.begin_turn());
 }
+
+#[test]
+fn a_turn_takes_several_calls_and_gives_back_what_did_not_run_in_order() {
+    let mut core = alive(&[1]);
+    for n in 1..=4 {
+        offer(&mut core, n, Access::Exclusive);
+    }
+    assert_eq!(core.start_next(), Some(Start::Call(1, Access::Exclusive, 0)));
+    let mut more = VecDeque::new();
+    core.start_more(0, 2, &mut more);
+    assert_eq!((more.clone(), core.pending()), (VecDeque::from([2, 3]), 1));
+    core.give_back(0, &mut more);
+    core.done(Access::Exclusive, 0);
+    for n in 2..=4 {
+        assert_eq!(core.start_next(), Some(Start::Call(n, Access::Exclusive, 0)));
+        core.done(Access::Exclusive, 0);
+    }
+}
