@@ -48,13 +48,16 @@ tests() {
     if ((f > 0)); then failures+=("$name"); fi
 }
 
-tests "tests and doctests of the workspace" "$cargo" test --release --workspace --no-fail-fast
-tests "Arrow record batches" "$cargo" test --release -p actinic-actors --features arrow --lib -- record_batch
+# With Arrow record batches, which only add to the rest: one build tests all.
+tests "tests and doctests of the workspace" "$cargo" test --release --workspace --features arrow --no-fail-fast
 
 # The run above has built these too; started by themselves, nothing is compiled once more.
 target=$("$cargo" metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-for file in examples/*.rs; do
-    example=$(basename "$file" .rs)
+for file in examples/*.rs examples/*/main.rs; do
+    [[ -e $file ]] || continue
+    example=${file#examples/}
+    example=${example%/main.rs}
+    example=${example%.rs}
     step "example $example" bounded 120 "$target/release/examples/$example"
 done
 

@@ -49,7 +49,7 @@ impl<F: Function> Invoke for FunctionCall<F> {
     type Out = F::Out;
 
     fn execute(cell: Arc<TaskCell<Self>>, node: &Arc<Node>) {
-        if let Some(inflight) = cell.inflight.get() {
+        if let Some(inflight) = cell.future() {
             return inflight.poll_claimed();
         }
         let params = match cell.params() {

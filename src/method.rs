@@ -9,7 +9,7 @@ use actinic_actors::{
     error::TaskError,
     node::Node,
     task::{Task, TaskKind},
-    user::{ActorCell, Call, MethodInfo, Ran, StateLock},
+    user::{inflight::Inflight, ActorCell, Call, MethodInfo, Ran, StateLock},
 };
 use actinic_gcs::TaskId;
 use futures::future::BoxFuture;
@@ -107,6 +107,10 @@ impl<M: Method> Call<M::Actor> for TaskCell<MethodCall<M>> {
 
     fn run_shared(self: Arc<Self>, state: &M::Actor) -> Ran {
         self.run_with(|params| M::run_shared(state, params))
+    }
+
+    fn keep(&self, future: Arc<Inflight>) {
+        self.keep_future(future);
     }
 
     fn start(self: Arc<Self>, state: StateLock<M::Actor>) -> BoxFuture<'static, ()> {

@@ -44,6 +44,8 @@ pub trait Output: Send + Sync + Sized + 'static {
     }
     /// Puts an error in each place that is empty.
     fn fail(&self, error: TaskError);
+    /// Wakes a task that waits to put a result in place: it was cancelled.
+    fn nudge(&self) {}
     /// The caller's references.
     fn refs<K: Invoke<Out = Self>>(cell: &Arc<TaskCell<K>>) -> Self::Refs;
     /// References that give `error`.

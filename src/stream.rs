@@ -111,6 +111,9 @@ impl<T: Data> Streaming<T> {
 
     fn push_blocking(&self, node: &Arc<Node>, mut item: ObjectRef<T>) -> bool {
         loop {
+            if crate::is_cancelled() {
+                return false;
+            }
             item = match self.offer(item) {
                 Ok(goes_on) => return goes_on,
                 Err(item) => item,
@@ -118,10 +121,13 @@ impl<T: Data> Streaming<T> {
             let signal = Signal::after(1);
             {
                 let mut inner = self.inner.lock();
-                if inner.items.len() < self.room || inner.abandoned {
+                if inner.items.len() < self.room || inner.abandoned || inner.closed {
                     continue;
                 }
                 inner.writing = Some(signal.clone());
+            }
+            if crate::is_cancelled() {
+                return false;
             }
             blocking::blocked(node, || signal.wait_until(None));
         }
@@ -135,7 +141,7 @@ impl<T: Data> Streaming<T> {
                 Ok(goes_on) => Poll::Ready(goes_on),
                 Err(back) => {
                     let mut inner = self.inner.lock();
-                    if inner.items.len() < self.room {
+                    if inner.items.len() < self.room || inner.abandoned || inner.closed {
                         cx.waker().wake_by_ref();
                     } else {
                         inner.writer = Some(cx.waker().clone());
@@ -179,9 +185,12 @@ impl<T: Data> Output for Streaming<T> {
             StreamSource::Iter(items) => {
                 for value in items {
                     let item = self.seal_next(node, value);
-                    if crate::is_cancelled() || !self.push_blocking(node, item) {
+                    if !self.push_blocking(node, item) {
                         break;
                     }
+                }
+                if let Some(task) = context::current_task().filter(|task| task.head().is_cancelled()) {
+                    return Err(task.head().cancelled_error());
                 }
             }
             StreamSource::Async(_) => {
@@ -225,6 +234,11 @@ impl<T: Data> Output for Streaming<T> {
             inner.closed = true;
         }
         inner.wake_reader();
+        inner.wake_writer();
+    }
+
+    fn nudge(&self) {
+        self.inner.lock().wake_writer();
     }
 
     fn refs<K: Invoke<Out = Self>>(cell: &Arc<TaskCell<K>>) -> ObjectRefStream<T> {

@@ -3,10 +3,7 @@
 //! Owns: [`TaskCell`], from submission to results, for functions and for methods alike. What differs between the two is
 //! behind [`Invoke`].
 
-use std::{
-    sync::{Arc, OnceLock},
-    vec::Vec,
-};
+use std::{sync::Arc, vec::Vec};
 
 use actinic_actors::{
     cell::{Signal, Slot, Waiter},
@@ -67,7 +64,8 @@ pub struct TaskCell<K: Invoke> {
     pub(crate) head: TaskHead,
     args: Mutex<Option<K::Args>>,
     out: K::Out,
-    pub(crate) inflight: OnceLock<Arc<Inflight>>,
+    /// Its future, as long as it is under way. The future's wakers may all be gone: this keeps it, and ends with the call.
+    inflight: Mutex<Option<Arc<Inflight>>>,
     pub(crate) kind: K,
 }
 
@@ -85,7 +83,7 @@ impl<K: Invoke> TaskCell<K> {
         let out = K::Out::new(id, options.as_deref());
         let name = options.as_ref().and_then(|options| options.name).unwrap_or(name);
         let head = TaskHead::new(id, parent, name, task_kind, args.dependencies(), options);
-        Arc::new(Self { head, args: Mutex::new(Some(args)), out, inflight: OnceLock::new(), kind: kind(parent) })
+        Arc::new(Self { head, args: Mutex::new(Some(args)), out, inflight: Mutex::default(), kind: kind(parent) })
     }
 
     pub(crate) fn output(&self) -> &K::Out {
@@ -142,6 +140,7 @@ impl<K: Invoke> TaskCell<K> {
 
     /// The call is over, or runs again.
     pub(crate) fn end(self: &Arc<Self>, node: &Arc<Node>, result: Result<(), TaskError>) {
+        self.let_go_of_future();
         if let Err(error) = result {
             if K::may_retry(self, Some(&error)) && !node.is_down() {
                 tracing::debug!(task = self.head.name, %error, "a task is tried again");
@@ -193,8 +192,26 @@ impl<K: Invoke> TaskCell<K> {
             }
         });
         let inflight = Inflight::new(node.clone(), frame, future, on_end, false);
-        let _ = self.inflight.set(inflight.clone());
+        self.keep_future(inflight.clone());
         inflight.poll_claimed();
+    }
+
+    /// Its future, if it has one.
+    pub(crate) fn future(&self) -> Option<Arc<Inflight>> {
+        self.head.is_inflight().then(|| self.inflight.lock().clone()).flatten()
+    }
+
+    /// Keeps the future until the call ends.
+    pub(crate) fn keep_future(&self, inflight: Arc<Inflight>) {
+        let former = self.inflight.lock().replace(inflight);
+        drop(former);
+    }
+
+    fn let_go_of_future(&self) {
+        if self.head.is_inflight() {
+            let inflight = self.inflight.lock().take();
+            drop(inflight);
+        }
     }
 }
 
@@ -210,6 +227,7 @@ impl<K: Invoke> Task for TaskCell<K> {
     fn fail(&self, error: TaskError) {
         self.out.fail(error);
         self.head.finish();
+        self.let_go_of_future();
         let args = self.args.lock().take();
         drop(args);
     }
@@ -232,8 +250,9 @@ impl<K: Invoke> Task for TaskCell<K> {
     }
 
     fn nudge(self: Arc<Self>) {
-        if let Some(inflight) = self.inflight.get() {
-            std::task::Wake::wake_by_ref(inflight);
+        self.out.nudge();
+        if let Some(inflight) = self.future() {
+            std::task::Wake::wake(inflight);
         }
     }
 }

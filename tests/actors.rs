@@ -240,14 +240,14 @@ impl Room {
 
     fn stay(&self, gate: Gate) -> usize {
         let _inside = gate.enter();
-        gate.pass();
+        gate.hold();
         1
     }
 
     #[concurrency_group("io")]
     fn stay_io(&self, gate: Gate) -> usize {
         let _inside = gate.enter();
-        gate.pass();
+        gate.hold();
         2
     }
 
@@ -750,6 +750,21 @@ fn a_constructor_may_take_references() {
         gate.open();
         assert_eq!(rt.get_timeout(&value, PATIENCE).unwrap(), 7);
         assert_eq!(rt.get(&Picky::remote(&rt.put(3).unwrap()).value()).unwrap(), 3);
+    });
+}
+
+#[test]
+fn an_actor_that_asks_for_nothing_starts_while_all_cpus_are_busy() {
+    test(|| {
+        let rt = runtime(1);
+        let gate = Gate::new();
+        let busy = pass.remote(gate);
+        assert!(failure(rt.get_timeout(&busy, Duration::ZERO)).is_timeout());
+        gate.wait_for(1);
+        assert_eq!(rt.get_timeout(&Picky::remote(3).value(), PATIENCE).unwrap(), 3);
+        assert_eq!(rt.get_timeout(&Picky::remote(rt.put(4).unwrap()).value(), PATIENCE).unwrap(), 4);
+        gate.open();
+        rt.get(&busy).unwrap();
     });
 }
 

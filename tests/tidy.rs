@@ -39,7 +39,8 @@ impl File {
     /// Whether it decides and must not act: `core.rs` and what is below it, and the modules that are cores as a whole.
     fn is_core(&self) -> bool {
         let path = &self.path;
-        let whole = ["actors/src/placement", "actors/src/supervision", "gcs/src/shard", "gcs/src/tables", "gcs/src/spec"];
+        let whole =
+            ["actors/src/placement", "actors/src/supervision", "gcs/src/shard", "gcs/src/tables", "gcs/src/spec"];
         let core = path.ends_with("/core.rs")
             || path.contains("/core/")
             || path.ends_with("/mailbox.rs")
@@ -47,20 +48,21 @@ impl File {
         core && !self.is_test()
     }
 
-    /// Numbered lines of code: no comments, and nothing of a test module at the end of the file.
-    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+    /// Numbered lines of code: no comments, no texts, and nothing of a test module at the end of the file.
+    fn code(&self) -> impl Iterator<Item = (usize, String)> + '_ {
         let lines: Vec<&str> = self.text.lines().collect();
         let tests = lines.windows(2).position(|pair| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod tests {"));
         let end = tests.unwrap_or(lines.len());
-        let numbered = lines.into_iter().take(end).enumerate().map(|(at, line)| (at + 1, without_comment(line)));
-        numbered.filter(|(_, line)| !line.trim().is_empty())
+        lines.into_iter().take(end).enumerate().map(|(at, line)| (at + 1, code_of(line)))
     }
 }
 
-/// The line without its comment. A `//` after a colon is an address, not a comment.
-fn without_comment(line: &str) -> &str {
-    let is_comment = |at: &usize| *at == 0 || !line[..*at].ends_with(':');
-    line.match_indices("//").map(|(at, _)| at).find(is_comment).map_or(line, |at| &line[..at])
+/// The line without its texts and its comment. Good enough for lines as rustfmt leaves them.
+fn code_of(line: &str) -> String {
+    let line = line.replace("\\\"", "").replace("'\"'", "");
+    let code: Vec<&str> = line.split('"').step_by(2).collect();
+    let code = code.join("\"\"");
+    code.split("//").next().unwrap().trim().to_owned()
 }
 
 /// Whether `word` stands in `line` by itself.
@@ -114,7 +116,7 @@ fn faults(concerns: impl Fn(&File) -> bool, is_fault: impl Fn(&str) -> bool) -> 
     let mut found = Vec::new();
     for file in rust_files().iter().filter(|file| concerns(file)) {
         for (number, line) in file.code().filter(|(_, line)| is_fault(line)) {
-            found.push(format!("{}:{number}: {}", file.path, line.trim()));
+            found.push(format!("{}:{number}: {line}", file.path));
         }
     }
     found
@@ -187,7 +189,8 @@ fn no_path_of_somebodys_machine_is_written_down() {
     }
     let mut found = Vec::new();
     for file in files {
-        for (at, line) in file.text.lines().enumerate().filter(|(_, line)| homes.iter().any(|home| line.contains(home))) {
+        for (at, line) in file.text.lines().enumerate().filter(|(_, line)| homes.iter().any(|home| line.contains(home)))
+        {
             found.push(format!("{}:{}: {}", file.path, at + 1, line.trim()));
         }
     }
@@ -206,7 +209,8 @@ fn test_names() -> BTreeSet<String> {
         let lines: Vec<&str> = file.text.lines().map(str::trim).collect();
         for (at, line) in lines.iter().enumerate() {
             let function = line.trim_start_matches("pub ").trim_start_matches("async ").strip_prefix("fn ");
-            let attributes = lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
+            let attributes =
+                lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
             if attributes.into_iter().any(|line| line.starts_with("#[") && says(line, "test")) {
                 names.extend(function.and_then(|rest| rest.split(['(', '<']).next()).map(str::to_owned));
             }
@@ -241,7 +245,8 @@ fn every_path_that_the_documents_name_exists() {
     for name in ["README.md", "docs/ARCHITECTURE.md", "docs/SEMANTICS.md"] {
         let text = document(name);
         for path in quoted(&text).filter(|path| path.contains('/') && !path.contains([' ', '\n', '*', '<', '{', ':'])) {
-            let ours = SOURCES.iter().chain(&["docs", "scripts", ".ci"]).any(|top| path.starts_with(&format!("{top}/")));
+            let ours =
+                SOURCES.iter().chain(&["docs", "scripts", ".ci"]).any(|top| path.starts_with(&format!("{top}/")));
             if ours && !root().join(path).exists() {
                 missing.push(format!("{name}: `{path}`"));
             }
@@ -272,4 +277,18 @@ fn the_readme_shows_the_first_example_as_it_is() {
     let code: Vec<&str> = example.lines().skip_while(|line| line.is_empty() || line.starts_with("//!")).collect();
     let shown = readme.contains(&format!("```rust\n{}\n```", code.join("\n")));
     assert!(shown, "the README's first example differs from examples/quickstart.rs; copy it over, without its header");
+}
+
+#[test]
+fn the_readme_lists_each_example() {
+    let readme = document("README.md");
+    let table = readme.split("\n## ").find(|part| part.starts_with("Examples")).expect("the section Examples");
+    let listed: BTreeSet<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let mut files = Vec::new();
+    collect(&root().join("examples"), &[".rs"], &mut files);
+    let names = files.iter().filter_map(|file| file.path.strip_prefix("examples/")?.strip_suffix(".rs"));
+    let names = names.map(|name| name.strip_suffix("/main").unwrap_or(name));
+    let present: BTreeSet<&str> = names.filter(|name| !name.contains('/')).collect();
+    let differ: Vec<String> = listed.symmetric_difference(&present).map(|name| (*name).to_owned()).collect();
+    report("the README's table of examples and the folder differ in", &differ);
 }

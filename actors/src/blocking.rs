@@ -149,15 +149,22 @@ pub fn wait_some(node: &Arc<Node>, objects: &[Arc<dyn Object>], count: usize, de
 
 /// Runs `sleep`, during which this thread's CPU is free for others.
 pub fn blocked<R>(node: &Arc<Node>, sleep: impl FnOnce() -> R) -> R {
+    without_cpu(node, || {
+        let _ = context::with_thread(|thread| node.lane.flush(&thread.outbox));
+        node.note_blocked();
+        sleep()
+    })
+}
+
+/// Runs `f`, which waits or does what needs no CPU of the node's, while this thread's CPU is free for others.
+pub fn without_cpu<R>(node: &Arc<Node>, f: impl FnOnce() -> R) -> R {
     let cpu = context::cpu();
     match cpu {
         Cpu::None => {}
         Cpu::Token => node.put_token(),
         Cpu::Granted(grant) => node.scheduler.blocked(grant),
     }
-    let _ = context::with_thread(|thread| node.lane.flush(&thread.outbox));
-    node.note_blocked();
-    let result = sleep();
+    let result = context::with_cpu(Cpu::None, f);
     match cpu {
         Cpu::None => {}
         Cpu::Token => node.lane.force_token(),

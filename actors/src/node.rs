@@ -27,7 +27,7 @@ use crate::{
     scheduler::{GrantedTurn, SchedulerPort},
     store::{ObjectStore, StoreConfig, StoreError},
     supervisor::SupervisorPort,
-    task::{Task, TaskHead},
+    task::{Task, TaskHead, TaskKind},
     user::Directory,
     waits::WaitGraph,
 };
@@ -172,6 +172,8 @@ impl Node {
             return;
         }
         match (&task.head().options, thread) {
+            // An actor that asks for nothing waits for no CPU: its constructor runs in a turn of its own.
+            (None, _) if matches!(task.head().kind, TaskKind::Creation(_)) => task.execute(self),
             (Some(options), _) if !options.is_plain() => self.scheduler.submit(task),
             (_, Some(thread)) => self.lane.submit(Work::Task(task), &thread.outbox),
             (_, None) => self.lane.push(task),

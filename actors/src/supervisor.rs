@@ -20,6 +20,7 @@ use crate::{
     ingress::{Ingress, Ring},
     node::Node,
     options::{ActorOptions, RESTARTS_UNLIMITED},
+    panics,
     supervision::{
         ActorSpec, DeadLetter, DeadLetterReason, DeadLetters, Effect, Exit, RestartLimit, SupervisionCore, SupervisionError,
         SupervisorId, SupervisorSpec,
@@ -38,6 +39,7 @@ enum Event {
     Exited(ActorId, Exit),
     Alive(ActorId),
     Kill(ActorId, String),
+    End(ActorId, String),
     Watch(ActorId, OnDeath),
     Link(ActorId, ActorId, bool),
     AddSupervisor(SupervisorId, SupervisorSpec, mpsc::SyncSender<Result<SupervisorId, SupervisionError>>),
@@ -71,7 +73,12 @@ impl SupervisorPort {
         self.ingress.push(Event::Alive(actor));
     }
 
-    /// An actor is to end, for this reason.
+    /// An actor has answered all its calls and nobody can call it any more.
+    pub fn left(&self, actor: ActorId, reason: &str) {
+        self.ingress.push(Event::End(actor, reason.to_owned()));
+    }
+
+    /// An actor is to be killed, for this reason.
     pub fn ended(&self, actor: ActorId, reason: &str) {
         self.ingress.push(Event::Kill(actor, reason.to_owned()));
     }
@@ -178,6 +185,12 @@ impl NodeSupervisor {
                     self.kill_reasons.remove(&actor);
                 }
             }
+            Event::End(actor, reason) => {
+                self.kill_reasons.insert(actor, reason);
+                if !self.core.end(actor, effects) {
+                    self.kill_reasons.remove(&actor);
+                }
+            }
             Event::Watch(actor, on_death) => self.watch(actor, on_death),
             Event::Link(one, other, true) => {
                 if let Err(error) = self.core.link(one, other) {
@@ -210,7 +223,10 @@ impl NodeSupervisor {
 
     fn tell(&mut self, watcher: ActorId, exit: Exit) {
         if let Some(on_death) = self.watchers.remove(&watcher) {
-            on_death(exit);
+            // User code, on this actor's own thread.
+            if let Err(panic) = panics::catch(|| on_death(exit)) {
+                tracing::error!(at = %panic.location, message = %panic.message, "a callback on an actor's death panicked");
+            }
         }
     }
 

@@ -173,6 +173,7 @@ impl TaskHead {
     /// It failed and may run again.
     pub fn mark_requeued(&self) {
         self.attempts.fetch_add(1, Ordering::Relaxed);
+        self.inflight.store(false, Ordering::Release);
         self.state.store(TaskState::Queued as u8, Ordering::Release);
     }
 
@@ -208,7 +209,7 @@ impl TaskHead {
     #[must_use]
     pub fn cancel_before_start(&self) -> bool {
         self.request_cancel();
-        if self.inflight.load(Ordering::Acquire) {
+        if self.is_inflight() {
             return false;
         }
         self.exchange(TaskState::Waiting, TaskState::Done) || self.exchange(TaskState::Queued, TaskState::Done)
@@ -217,6 +218,12 @@ impl TaskHead {
     /// Asks it to end; an async task does so at its next `await`.
     pub fn request_cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
+    }
+
+    /// Whether its future has been made, in this attempt.
+    #[must_use]
+    pub fn is_inflight(&self) -> bool {
+        self.inflight.load(Ordering::Acquire)
     }
 
     /// Its future has been made: from now on it ends by its future only.

@@ -119,6 +119,11 @@ impl Gate {
     /// Arrives, and blocks this thread until the gate is open.
     pub(crate) fn pass(self) {
         self.arrive();
+        self.hold();
+    }
+
+    /// Blocks this thread until the gate is open.
+    pub(crate) fn hold(self) {
         self.until("the gate is open", |shared| shared.open.then_some(()));
     }
 

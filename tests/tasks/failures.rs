@@ -6,7 +6,7 @@ use actinic::{prelude::*, TaskErrorKind};
 
 use super::{
     add, fall,
-    kit::{eventually, failure, test, Gate},
+    kit::{eventually, failure, test, Gate, PATIENCE},
     runtime, sum,
 };
 
@@ -153,5 +153,21 @@ fn a_wide_task_is_retried_with_its_resources() {
         let options = flaky.options().num_cpus(2).retry_exceptions(|_| true);
         assert_eq!(rt.get(&options.remote(Gate::new(), 3, "busy")).unwrap(), 3);
         eventually("its CPUs are free again", || rt.available_resources().of("CPU").units() == 2.0);
+    });
+}
+
+#[remote]
+async fn flaky_async(tries: Gate, good_at: usize) -> Result<usize, String> {
+    tries.arrive();
+    tokio::task::yield_now().await;
+    (tries.arrived() >= good_at).then_some(good_at).ok_or_else(|| "not yet".to_owned())
+}
+
+#[test]
+fn an_async_task_is_retried_too() {
+    test(|| {
+        let rt = runtime(1);
+        let options = flaky_async.options().retry_exceptions(|_| true);
+        assert_eq!(rt.get_timeout(&options.remote(Gate::new(), 3), PATIENCE).unwrap(), 3);
     });
 }

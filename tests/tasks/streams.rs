@@ -4,7 +4,7 @@ use actinic::{prelude::*, TaskErrorKind};
 use futures::{executor::block_on, stream, Stream};
 
 use super::{
-    kit::{eventually, failure, test, Gate},
+    kit::{eventually, failure, test, Gate, PATIENCE},
     numbers, runtime,
 };
 
@@ -115,5 +115,50 @@ fn a_task_consumes_another_s_stream_on_one_cpu() {
     test(|| {
         let rt = runtime(1);
         assert_eq!(rt.get(&sum_of_stream.remote(1_000)).unwrap(), 499_500);
+    });
+}
+
+#[remote]
+fn last_of_endless(gate: Gate) -> String {
+    let mut items = numbers.options().backpressure(1).remote(u64::MAX, gate);
+    loop {
+        match items.next().map(|item| actinic::get(&item)) {
+            Some(Ok(_)) if actinic::is_cancelled() => gate.wait_for(1),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return error.to_string(),
+            None => return "it ended as if it were done".to_owned(),
+        }
+    }
+}
+
+#[remote]
+fn leave_endless(gate: Gate) -> usize {
+    let items = numbers.options().backpressure(1).remote(u64::MAX, gate);
+    gate.hold();
+    items.count()
+}
+
+#[test]
+fn a_cancelled_stream_says_so_and_one_that_waits_for_room_ends_too() {
+    test(|| {
+        let rt = runtime(2);
+        let gate = Gate::new();
+        let parent = last_of_endless.remote(gate);
+        assert!(failure(rt.get_timeout(&parent, Duration::ZERO)).is_timeout());
+        gate.wait_for(10);
+        assert!(rt.cancel(&parent));
+        let last = rt.get_timeout(&parent, PATIENCE).unwrap();
+        assert!(last.contains("was cancelled"), "{last}");
+
+        let gate = Gate::new();
+        let parent = leave_endless.remote(gate);
+        assert!(failure(rt.get_timeout(&parent, Duration::ZERO)).is_timeout());
+        gate.wait_for(2);
+        assert!(rt.cancel(&parent));
+        eventually("its task has ended", || {
+            rt.graph().tasks.iter().all(|task| !task.name.ends_with("numbers") || task.state == "Done")
+        });
+        gate.open();
+        assert_eq!(rt.get_timeout(&parent, PATIENCE).unwrap(), 2, "what was made, and the error");
     });
 }

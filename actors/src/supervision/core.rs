@@ -276,6 +276,19 @@ impl SupervisionCore {
         true
     }
 
+    /// Stops `actor` for good and in good order, whatever its policy: nobody needs it any more. Its links hear nothing of
+    /// it. Says whether it was alive.
+    pub fn end(&mut self, actor: ActorId, effects: &mut Vec<Effect>) -> bool {
+        match self.tree.members.get(&actor).map(|member| member.phase) {
+            None => return false,
+            Some(Phase::Waiting(_) | Phase::Stopped) => self.bury(actor, Cause::Ended, Exit::Normal, false, effects),
+            Some(Phase::Stopping(Fate::Kill | Fate::Close(_))) => {}
+            Some(_) => self.request_stop(actor, Fate::End, effects),
+        }
+        self.arm(effects);
+        true
+    }
+
     /// Stops a supervisor and all below it for good, last started first. With [`SupervisorId::ROOT`], everything.
     ///
     /// # Errors

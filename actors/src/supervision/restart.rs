@@ -203,6 +203,7 @@ impl SupervisionCore {
                 self.fail(now, actor, exit, false, effects);
             }
             Fate::Kill => self.bury(actor, Cause::Killed, Exit::Killed, true, effects),
+            Fate::End => self.bury(actor, Cause::Ended, Exit::Normal, false, effects),
             Fate::Close(cause) => {
                 let exit = if cause == Cause::SupervisorStopped { Exit::Normal } else { Exit::Killed };
                 self.bury(actor, cause, exit, false, effects);

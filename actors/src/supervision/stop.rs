@@ -110,7 +110,7 @@ impl SupervisionCore {
         for actor in actors.into_iter().rev() {
             match self.tree.members[&actor].phase {
                 Phase::Waiting(_) | Phase::Stopped => down.push(actor),
-                Phase::Stopping(Fate::Kill | Fate::Close(_)) => {}
+                Phase::Stopping(Fate::Kill | Fate::End | Fate::Close(_)) => {}
                 _ => self.request_stop(actor, Fate::Close(cause), effects),
             }
         }

@@ -52,6 +52,8 @@ pub(super) enum Fate {
     Linked(ActorId),
     /// It was killed on purpose.
     Kill,
+    /// Nobody needs it any more.
+    End,
     /// Its supervisor is going.
     Close(Cause),
 }

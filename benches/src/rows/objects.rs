@@ -60,10 +60,16 @@ fn get_small(ctx: &mut Ctx) -> Outcome<f64> {
 /// The array that is put; kept, for making it costs more than putting it.
 struct Array(Tensor<i64>);
 
+/// Numbers that are not 0, so that every page is memory of its own, as the floor's is. One of zeros is never touched: it is
+/// the system's single page of zeros over and over, which is read from the cache, and a put of it outruns the memory.
+fn array(numbers: usize) -> Tensor<i64> {
+    Tensor::full([numbers], 7)
+}
+
 fn put_large_rate(ctx: &mut Ctx) -> Outcome<f64> {
     let bytes = ctx.size(LARGE_BYTES / 8) * 8;
-    let Array(array) = ctx.kept(|_| Ok(Array(Tensor::zeros([bytes / 8]))))?;
-    let array = array.clone();
+    let Array(kept) = ctx.kept(|_| Ok(Array(array(bytes / 8))))?;
+    let array = kept.clone();
     let runtime = runtime(ctx)?;
     rate(bytes, || repeat(1, || runtime.put(array.clone())))
 }
@@ -71,7 +77,7 @@ fn put_large_rate(ctx: &mut Ctx) -> Outcome<f64> {
 fn get_large(ctx: &mut Ctx) -> Outcome<f64> {
     let (gets, numbers) = (ctx.size(GETS_LARGE), ctx.size(LARGE_BYTES / 8));
     let runtime = runtime(ctx)?;
-    let object = runtime.put(Tensor::<i64>::zeros([numbers]))?;
+    let object = runtime.put(array(numbers))?;
     each(gets, || {
         for _ in 0..gets {
             let view = runtime.get(&object)?;

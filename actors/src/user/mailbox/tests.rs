@@ -10,9 +10,10 @@ fn id(n: u64) -> TaskId {
 
 fn alive(limits: &[usize]) -> MailboxCore<u64> {
     let mut core = MailboxCore::new(limits, 4, OverflowPolicy::Fail);
-    core.allow_creation();
+    assert!(core.allow_creation() && core.begin_turn());
     assert_eq!(core.start_next(), Some(Start::Create));
     core.created(true);
+    assert!(!core.end_turn());
     core
 }
 

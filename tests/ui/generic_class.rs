@@ -1,0 +1,8 @@
+use actinic::prelude::*;
+
+#[remote]
+struct Cache<T> {
+    values: Vec<T>,
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use actinic::prelude::*;
+
+#[remote]
+fn same<T: Data>(value: T) -> T {
+    value
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use actinic::prelude::*;
+
+#[remote]
+fn length(text: &str) -> usize {
+    text.len()
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+use actinic::prelude::*;
+
+#[remote]
+struct Counter;
+
+#[remote]
+impl Counter {
+    fn new() -> Self {
+        Self
+    }
+
+    fn values(&self) -> impl Iterator<Item = i64> {
+        0..3
+    }
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+use actinic::prelude::*;
+
+#[remote]
+fn name() -> String {
+    "one".to_owned()
+}
+
+#[remote]
+fn double(a: i64) -> i64 {
+    a * 2
+}
+
+fn main() {
+    double.remote(&name.remote());
+}
