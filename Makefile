@@ -4,7 +4,7 @@
 CARGO ?= cargo
 ONLY ?=
 
-.PHONY: help demo test bench peers verify fix
+.PHONY: help demo test bench peers soak verify fix
 
 help: ## Say what there is.
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -20,6 +20,9 @@ bench: ## The bench table; ONLY=pattern picks rows.
 
 peers: ## Side by side with Ray on this machine; installs it in a folder of its own (see benches/peers/README.md).
 	ONLY="$(ONLY)" benches/peers/run.sh
+
+soak: ## Everything at once for ten minutes; FOR=seconds for another time.
+	ACTINIC_SOAK_SECONDS=$(or $(FOR),600) $(CARGO) test --release --test soak -- --nocapture
 
 verify: ## All that a change must pass; changes nothing.
 	@CARGO="$(CARGO)" scripts/verify.sh

@@ -28,7 +28,7 @@ fn measure() -> Tensor<f64> {
 
 /// Fits a polynomial to every second point by least squares; gives the degree, its mean squared error on the others, and
 /// whether the data was read in place.
-#[remote(single)]
+#[remote(num_returns = 1)]
 fn fit(points: Tensor<f64>, degree: usize) -> (usize, f64, bool) {
     let terms = degree + 1;
     let mut sums = vec![vec![0.0; terms + 1]; terms]; // the normal equations
@@ -52,9 +52,8 @@ fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
         let pivot = (at..count).max_by(|&a, &b| rows[a][at].abs().total_cmp(&rows[b][at].abs())).unwrap_or(at);
         rows.swap(at, pivot);
         let scaled: Vec<f64> = rows[at].iter().map(|value| value / rows[at][at]).collect();
-        for (other, row) in rows.iter_mut().enumerate().filter(|(other, _)| *other != at) {
+        for (_, row) in rows.iter_mut().enumerate().filter(|(other, _)| *other != at) {
             let factor = row[at];
-            debug_assert_ne!(other, at);
             row.iter_mut().zip(&scaled).for_each(|(value, subtracted)| *value -= factor * subtracted);
         }
         rows[at] = scaled;
@@ -82,7 +81,12 @@ fn main() -> actinic::Result<()> {
     let least = models.iter().map(|model| model.1).fold(f64::MAX, f64::min);
     let best = models.iter().find(|model| model.1 < least * 1.01).expect("the least is within 1 % of itself").0;
     let bytes = rt.stats().object_bytes;
-    println!("degree {best} is enough; {} models, {} encoded in all, {:.2?}", models.len(), HumanBytes(bytes), started.elapsed());
+    println!(
+        "degree {best} is enough; {} models, {} encoded in all, {:.2?}",
+        models.len(),
+        HumanBytes(bytes),
+        started.elapsed()
+    );
 
     assert_eq!(best, 3);
     assert!(models.iter().all(|model| model.2), "every task should have read the data in place");

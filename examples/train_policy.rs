@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 type Policy = [f64; 4];
 
 const STEPS_MAX: u32 = 500;
-const ROUNDS: u64 = 100;
+const SIMULATORS: u64 = 2;
+const ROUNDS: u64 = 51;
 const TRIES: u64 = 24; // in a round, by each simulator
 
 /// What came of one change of the policy.
@@ -32,7 +33,7 @@ fn random(seed: u64) -> f64 {
     ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
 }
 
-/// A random policy.
+/// A policy that knows nothing yet.
 #[remote]
 fn create_policy() -> Policy {
     [0.01, -0.02, -0.03, 0.01]
@@ -79,8 +80,8 @@ fn balance(policy: Policy, seed: u64) -> u32 {
         let score = policy[0] * x + policy[1] * speed + policy[2] * angle + policy[3] * turn;
         let force = if score > 0.0 { 10.0 } else { -10.0 };
         let push = (force + 0.05 * turn * turn * angle.sin()) / 1.1;
-        let turned = (9.8 * angle.sin() - angle.cos() * push)
-            / (0.5 * (4.0 / 3.0 - 0.1 * angle.cos() * angle.cos() / 1.1));
+        let turned =
+            (9.8 * angle.sin() - angle.cos() * push) / (0.5 * (4.0 / 3.0 - 0.1 * angle.cos() * angle.cos() / 1.1));
         let pushed = push - 0.05 * turned * angle.cos() / 1.1;
         (x, speed) = (x + 0.02 * speed, speed + 0.02 * pushed);
         (angle, turn) = (angle + 0.02 * turn, turn + 0.02 * turned);
@@ -94,6 +95,7 @@ fn balance(policy: Policy, seed: u64) -> u32 {
 /// Moves the policy towards the changes that did better than the others.
 #[remote]
 fn update_policy(policy: Policy, rollouts: Vec<Vec<Rollout>>) -> Policy {
+    assert_eq!(actinic::gpu_ids().len(), 2, "it has two GPUs to itself while it runs");
     let tried: Vec<&Rollout> = rollouts.iter().flatten().collect();
     let mean = tried.iter().map(|rollout| f64::from(rollout.steps)).sum::<f64>() / tried.len() as f64;
     let spread = tried.iter().map(|rollout| (f64::from(rollout.steps) - mean).powi(2)).sum::<f64>();
@@ -106,12 +108,17 @@ fn update_policy(policy: Policy, rollouts: Vec<Vec<Rollout>>) -> Policy {
 
 /// The paper's `train_policy`, line by line.
 #[remote]
-fn train_policy(simulators: Vec<SimulatorHandle>) -> Result<Policy, TaskError> {
+fn train_policy() -> Result<Policy, TaskError> {
     let mut policy = create_policy.remote();
+    let simulators: Vec<_> =
+        (0..SIMULATORS).map(|at| Simulator::options().num_gpus(1).remote(1_000_000 * at)).collect();
+    for simulator in &simulators {
+        println!("a simulator has GPU {:?}", actinic::get(&simulator.gpus())?);
+    }
     for round in 0..ROUNDS {
         let rollouts: Vec<ObjectRef<Vec<Rollout>>> = simulators.iter().map(|sim| sim.rollouts(&policy)).collect();
         policy = update_policy.options().num_gpus(2).remote(&policy, &rollouts);
-        if round % 20 == 19 {
+        if round % 10 == 0 {
             let steps: Vec<u32> = actinic::get(&rollouts)?.concat().iter().map(|rollout| rollout.steps).collect();
             let mean = f64::from(steps.iter().sum::<u32>()) / steps.len() as f64;
             println!("round {:>3}   the pole stayed up for {mean:>3.0} of {STEPS_MAX} steps", round + 1);
@@ -122,11 +129,7 @@ fn train_policy(simulators: Vec<SimulatorHandle>) -> Result<Policy, TaskError> {
 
 fn main() -> actinic::Result<()> {
     let rt = Runtime::builder().num_gpus(4.0).init()?;
-    let simulators: Vec<_> = (0..2).map(|at| Simulator::options().num_gpus(1).remote(1_000_000 * at)).collect();
-    for simulator in &simulators {
-        println!("a simulator has GPU {:?}", rt.get(&simulator.gpus())?);
-    }
-    let policy = rt.get(&train_policy.remote(simulators))?;
+    let policy = rt.get(&train_policy.remote())?;
     println!("the policy: {policy:.2?}");
     let steps: Vec<u32> = (0..100).map(|seed| balance(policy, 77_000_000 + seed)).collect();
     let mean = f64::from(steps.iter().sum::<u32>()) / steps.len() as f64;

@@ -86,7 +86,10 @@ fn main() -> actinic::Result<()> {
     let (train, test) = Digits::load()?.split(HELD_OUT, random);
     let first = Model::random(random);
     println!("{}", report::paint("Learning to read handwritten digits", Style::new().bold()));
-    println!("   {} images to learn from, each also moved by a pixel in 8 directions; {HELD_OUT} held out", train.len());
+    println!(
+        "   {} images to learn from, each also moved by a pixel in 8 directions; {HELD_OUT} held out",
+        train.len()
+    );
     println!("   {} weights in a parameter server, {IN_FLIGHT} workers at a time\n", HumanCount(first.len() as u64));
 
     let steps = EPOCHS * (train.len() * 9 / BATCH);
@@ -154,7 +157,8 @@ fn progress_bar(steps: usize) -> ProgressBar {
 fn show_epoch(progress: &ProgressBar, epoch: usize, loss: f32, accuracy: f64) {
     progress.set_message(format!("loss {loss:.3}, {:.1} % of the held-out digits", accuracy * 100.0));
     if epoch % EPOCHS_A_LINE == 0 || epoch == 1 {
-        let line = format!("   epoch {epoch:>3}   loss {loss:.3}   reads {:.1} % of the held-out digits", accuracy * 100.0);
+        let line =
+            format!("   epoch {epoch:>3}   loss {loss:.3}   reads {:.1} % of the held-out digits", accuracy * 100.0);
         if progress.is_hidden() {
             println!("{line}");
         } else {
@@ -168,7 +172,11 @@ fn summary(rt: &Runtime, accuracy: f64, started: Instant) {
     let good = report::paint(format!("{:.1} %", accuracy * 100.0), Style::new().green().bold());
     report::heading("Summary");
     println!("   reads      {good} of the {HELD_OUT} digits it has never seen");
-    println!("   ran        {} tasks and {} actor calls", HumanCount(stats.tasks_finished - stats.actor_calls), HumanCount(stats.actor_calls));
+    println!(
+        "   ran        {} tasks and {} actor calls",
+        HumanCount(stats.tasks_finished - stats.actor_calls),
+        HumanCount(stats.actor_calls)
+    );
     println!("   made       {} objects of {} in all", HumanCount(stats.objects), HumanBytes(stats.object_bytes));
     println!(
         "   graph      {} nodes; {} control, {} data and {} stateful edges",

@@ -63,7 +63,9 @@ pub(crate) fn mistakes(test: &Digits, read: &[u8]) -> usize {
     }
     heading(&format!("{} of {} were read wrong", wrong.len(), test.len()));
     let shown = &wrong[..wrong.len().min(5)];
-    let titles = shown.iter().map(|&at| format!("{:<width$}", format!("{} read as {}", truth[at], read[at]), width = SIDE * 2 + 4));
+    let titles = shown
+        .iter()
+        .map(|&at| format!("{:<width$}", format!("{} read as {}", truth[at], read[at]), width = SIDE * 2 + 4));
     println!("   {}", titles.collect::<String>().trim_end());
     for y in 0..SIDE {
         let lines = shown.iter().map(|&at| {

@@ -26,7 +26,10 @@ pub(crate) fn expand(mut class: ItemImpl) -> Result<TokenStream> {
         return Err(Error::new_spanned(path, "#[remote] goes on the type's own impl block, not on a trait's"));
     }
     if !class.generics.params.is_empty() {
-        return Err(Error::new_spanned(&class.generics, "a class of actors cannot be generic: each needs a name of its own"));
+        return Err(Error::new_spanned(
+            &class.generics,
+            "a class of actors cannot be generic: each needs a name of its own",
+        ));
     }
     let name = class_name(&class.self_ty)?;
     let mut methods = Vec::new();
@@ -47,7 +50,10 @@ pub(crate) fn expand(mut class: ItemImpl) -> Result<TokenStream> {
         }
     }
     let Some(constructor) = constructor else {
-        return Err(Error::new_spanned(&class.self_ty, "a class of actors needs `fn new(..) -> Self`, or `-> Result<Self, E>`"));
+        return Err(Error::new_spanned(
+            &class.self_ty,
+            "a class of actors needs `fn new(..) -> Self`, or `-> Result<Self, E>`",
+        ));
     };
     let handle = handle(&name, &class.self_ty, &methods);
     let creation = creation(&name, &class.self_ty, &constructor, methods.iter().any(|method| method.is_async));
@@ -59,7 +65,12 @@ pub(crate) fn expand(mut class: ItemImpl) -> Result<TokenStream> {
 }
 
 /// `#[remote]` on the state's type: its handle and options, as visible as the type itself.
-pub(crate) fn state(state: &syn::Item, vis: &syn::Visibility, name: &Ident, generics: &syn::Generics) -> Result<TokenStream> {
+pub(crate) fn state(
+    state: &syn::Item,
+    vis: &syn::Visibility,
+    name: &Ident,
+    generics: &syn::Generics,
+) -> Result<TokenStream> {
     if !generics.params.is_empty() {
         return Err(Error::new_spanned(generics, "a class of actors cannot be generic: each needs a name of its own"));
     }
@@ -129,7 +140,10 @@ fn method(function: &ImplItemFn, group: Option<String>) -> Result<RemoteMethod> 
 fn constructor_of(function: &ImplItemFn) -> Result<Constructor> {
     signature::check(&function.sig)?;
     if let Some(asyncness) = &function.sig.asyncness {
-        return Err(Error::new_spanned(asyncness, "a constructor cannot be async; it may block, on a worker of its own"));
+        return Err(Error::new_spanned(
+            asyncness,
+            "a constructor cannot be async; it may block, on a worker of its own",
+        ));
     }
     let fallible = match &function.sig.output {
         ReturnType::Type(_, of) => signature::inside_result(of).is_some(),
@@ -214,8 +228,8 @@ fn handle(name: &Ident, class: &Type, methods: &[RemoteMethod]) -> TokenStream {
                 fn raw(&self) -> &::actinic::__private::ActorHandle<#class> {
                     &self.0
                 }
-                fn from_raw(raw: ::actinic::__private::ActorHandle<#class>) -> Self {
-                    Self(raw)
+                fn from_raw(__raw: ::actinic::__private::ActorHandle<#class>) -> Self {
+                    Self(__raw)
                 }
             }
 
@@ -229,17 +243,17 @@ fn handle(name: &Ident, class: &Type, methods: &[RemoteMethod]) -> TokenStream {
             impl ::actinic::__private::Serialize for #handle {
                 fn serialize<S: ::actinic::__private::Serializer>(
                     &self,
-                    serializer: S,
+                    __serializer: S,
                 ) -> ::std::result::Result<S::Ok, S::Error> {
-                    ::actinic::__private::Serialize::serialize(&self.0, serializer)
+                    ::actinic::__private::Serialize::serialize(&self.0, __serializer)
                 }
             }
 
             impl<'de> ::actinic::__private::Deserialize<'de> for #handle {
                 fn deserialize<D: ::actinic::__private::Deserializer<'de>>(
-                    deserializer: D,
+                    __deserializer: D,
                 ) -> ::std::result::Result<Self, D::Error> {
-                    ::actinic::__private::Deserialize::deserialize(deserializer).map(Self)
+                    ::actinic::__private::Deserialize::deserialize(__deserializer).map(Self)
                 }
             }
 
@@ -269,11 +283,11 @@ fn call(class: &Ident, method: &RemoteMethod) -> TokenStream {
             #(#names: impl ::actinic::__private::IntoArg<#types>),*
         ) -> <#output as ::actinic::__private::Output>::Refs {
             match self.0.cell() {
-                ::std::result::Result::Ok(cell) => ::actinic::__private::call::<#marker>(
-                    cell,
+                ::std::result::Result::Ok(__cell) => ::actinic::__private::call::<#marker>(
+                    __cell,
                     (#(::actinic::__private::IntoArg::<#types>::into_arg(#names),)*),
                 ),
-                ::std::result::Result::Err(error) => <#output as ::actinic::__private::Output>::failed(error),
+                ::std::result::Result::Err(__error) => <#output as ::actinic::__private::Output>::failed(__error),
             }
         }
     }
@@ -292,13 +306,13 @@ fn marker(class_name: &Ident, class: &Type, method: &RemoteMethod) -> TokenStrea
     let params_type = quote!(<Self::Args as ::actinic::__private::ArgSet>::Params);
     let value_type = quote!(<Self::Out as ::actinic::__private::Output>::Value);
     let never = quote! {
-        let _ = (state, params);
+        let _ = (__state, __params);
         ::actinic::__private::Body::Now(::std::result::Result::Err("this method is not called this way".into()))
     };
     let now = {
-        let given = returned.given(&quote!(<#class>::#name(state, #(#names),*)));
+        let given = returned.given(&quote!(<#class>::#name(__state, #(#names),*)));
         quote! {
-            let (#(#names,)*) = params;
+            let (#(#names,)*) = __params;
             ::actinic::__private::Body::Now(#given)
         }
     };
@@ -308,22 +322,22 @@ fn marker(class_name: &Ident, class: &Type, method: &RemoteMethod) -> TokenStrea
         (false, false) => (now.clone(), now),
     };
     let start = if *is_async {
-        let given = returned.given(&quote!(<#class>::#name(state, #(#names),*).await));
+        let given = returned.given(&quote!(<#class>::#name(__state, #(#names),*).await));
         let lock = if *exclusive {
             quote! {
-                let mut guard = state.write_arc();
-                let ::std::option::Option::Some(state) = guard.as_mut() else { return gone(); };
+                let mut __guard = __state.write_arc();
+                let ::std::option::Option::Some(__state) = __guard.as_mut() else { return __gone(); };
             }
         } else {
             quote! {
-                let guard = state.read_arc();
-                let ::std::option::Option::Some(state) = guard.as_ref() else { return gone(); };
+                let __guard = __state.read_arc();
+                let ::std::option::Option::Some(__state) = __guard.as_ref() else { return __gone(); };
             }
         };
         quote! {
-            let (#(#names,)*) = params;
+            let (#(#names,)*) = __params;
             ::std::boxed::Box::pin(async move {
-                fn gone<T>() -> ::actinic::__private::Given<T> {
+                fn __gone<T>() -> ::actinic::__private::Given<T> {
                     ::std::result::Result::Err("the actor's state is gone".into())
                 }
                 #lock
@@ -332,7 +346,7 @@ fn marker(class_name: &Ident, class: &Type, method: &RemoteMethod) -> TokenStrea
         }
     } else {
         quote! {
-            let _ = (state, params);
+            let _ = (__state, __params);
             ::std::boxed::Box::pin(::std::future::ready(::std::result::Result::Err(
                 "this method is not async".into(),
             )))
@@ -353,17 +367,17 @@ fn marker(class_name: &Ident, class: &Type, method: &RemoteMethod) -> TokenStrea
                 is_async: #is_async,
             };
 
-            fn run(state: &mut #class, params: #params_type) -> ::actinic::__private::Body<#value_type> {
+            fn run(__state: &mut #class, __params: #params_type) -> ::actinic::__private::Body<#value_type> {
                 #run
             }
 
-            fn run_shared(state: &#class, params: #params_type) -> ::actinic::__private::Body<#value_type> {
+            fn run_shared(__state: &#class, __params: #params_type) -> ::actinic::__private::Body<#value_type> {
                 #run_shared
             }
 
             fn start(
-                state: ::actinic::__private::StateLock<#class>,
-                params: #params_type,
+                __state: ::actinic::__private::StateLock<#class>,
+                __params: #params_type,
             ) -> ::actinic::__private::BoxFuture<'static, ::actinic::__private::Given<#value_type>> {
                 #start
             }

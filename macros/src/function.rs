@@ -194,8 +194,8 @@ fn split(
             #[allow(dead_code, unreachable_pub)]
             impl #call_name {
                 /// Splits the vector into as many objects; its length must be that number.
-                pub fn num_returns(mut self, count: usize) -> #many {
-                    self.options.num_returns = ::std::option::Option::Some(count);
+                pub fn num_returns(mut self, count_: usize) -> #many {
+                    self.options.num_returns = ::std::option::Option::Some(count_);
                     #many { options: self.options }
                 }
             }

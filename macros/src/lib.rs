@@ -19,11 +19,11 @@ pub fn remote(attributes: TokenStream, item: TokenStream) -> TokenStream {
     let expanded = match parse_macro_input!(item as Item) {
         Item::Fn(function) => function::expand(&arguments, function),
         Item::Impl(class) => actor::expand(class),
-        Item::Struct(state) => {
-            actor::state(&Item::Struct(state.clone()), &state.vis, &state.ident, &state.generics)
-        }
+        Item::Struct(state) => actor::state(&Item::Struct(state.clone()), &state.vis, &state.ident, &state.generics),
         Item::Enum(state) => actor::state(&Item::Enum(state.clone()), &state.vis, &state.ident, &state.generics),
-        other => Err(syn::Error::new_spanned(other, "#[remote] goes on a function, a struct, an enum or an impl block")),
+        other => {
+            Err(syn::Error::new_spanned(other, "#[remote] goes on a function, a struct, an enum or an impl block"))
+        }
     };
     expanded.unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -15,10 +15,10 @@ pub(crate) fn expand(handler: &ItemImpl) -> Result<TokenStream> {
 
             fn handle(
                 &mut self,
-                message: ::actinic::__private::Guarded<#actor, #message>,
-                ctx: &mut Self::Context,
+                __message: ::actinic::__private::Guarded<#actor, #message>,
+                __ctx: &mut Self::Context,
             ) -> Self::Result {
-                message.handle(self, ctx)
+                __message.handle(self, __ctx)
             }
         }
 

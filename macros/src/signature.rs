@@ -5,7 +5,8 @@ use quote::{format_ident, quote};
 use syn::{
     parse::{Parse, ParseStream},
     spanned::Spanned,
-    Error, FnArg, GenericArgument, Ident, LitInt, PathArguments, Result, ReturnType, Signature, Token, Type, TypeParamBound,
+    Error, FnArg, GenericArgument, Ident, LitInt, PathArguments, Result, ReturnType, Signature, Token, Type,
+    TypeParamBound,
 };
 
 /// The attribute's own arguments.
@@ -57,7 +58,10 @@ pub(crate) struct Returned {
 pub(crate) fn check(signature: &Signature) -> Result<()> {
     let refuse = |spanned: &dyn quote::ToTokens, message: &str| Err(Error::new_spanned(TokensOf(spanned), message));
     if !signature.generics.params.is_empty() {
-        return refuse(&signature.generics, "a remote function or method cannot be generic: each needs a name of its own");
+        return refuse(
+            &signature.generics,
+            "a remote function or method cannot be generic: each needs a name of its own",
+        );
     }
     if let Some(unsafety) = &signature.unsafety {
         return refuse(unsafety, "a remote function or method cannot be unsafe");
@@ -98,7 +102,10 @@ pub(crate) fn params(signature: &Signature) -> Result<Vec<Param>> {
         params.push(Param { name, of: typed.ty.as_ref().clone() });
     }
     if params.len() > 10 {
-        return Err(Error::new_spanned(&signature.inputs, "a remote call takes ten arguments at most; put them into a struct"));
+        return Err(Error::new_spanned(
+            &signature.inputs,
+            "a remote call takes ten arguments at most; put them into a struct",
+        ));
     }
     Ok(params)
 }
@@ -186,21 +193,21 @@ impl Returned {
     /// Turns the value of `given`, an expression of the function's own type, into a `Given`.
     pub(crate) fn given(&self, given: &TokenStream) -> TokenStream {
         let value = match &self.kind {
-            Kind::Single(_) | Kind::Tuple(_) => quote!(value),
-            Kind::Iter(_) => quote!(::actinic::__private::StreamSource::Iter(::std::boxed::Box::new(value))),
+            Kind::Single(_) | Kind::Tuple(_) => quote!(__value),
+            Kind::Iter(_) => quote!(::actinic::__private::StreamSource::Iter(::std::boxed::Box::new(__value))),
             Kind::Stream(_) => {
-                quote!(::actinic::__private::StreamSource::Async(::actinic::__private::StreamExt::boxed(value)))
+                quote!(::actinic::__private::StreamSource::Async(::actinic::__private::StreamExt::boxed(__value)))
             }
         };
         if self.fallible {
             quote! {
                 match #given {
-                    ::std::result::Result::Ok(value) => ::std::result::Result::Ok(#value),
-                    ::std::result::Result::Err(error) => ::std::result::Result::Err(::std::convert::Into::into(error)),
+                    ::std::result::Result::Ok(__value) => ::std::result::Result::Ok(#value),
+                    ::std::result::Result::Err(__error) => ::std::result::Result::Err(::std::convert::Into::into(__error)),
                 }
             }
         } else {
-            quote!({ let value = #given; ::std::result::Result::Ok(#value) })
+            quote!({ let __value = #given; ::std::result::Result::Ok(#value) })
         }
     }
 

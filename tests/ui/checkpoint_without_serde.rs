@@ -1,3 +1,5 @@
+//! A state that cannot be saved cannot be checkpointed.
+
 use actinic::prelude::*;
 
 #[remote]

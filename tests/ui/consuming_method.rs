@@ -1,3 +1,5 @@
+//! A method that consumes the state cannot be remote.
+
 use actinic::prelude::*;
 
 #[remote]

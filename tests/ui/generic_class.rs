@@ -1,3 +1,5 @@
+//! A class cannot be generic.
+
 use actinic::prelude::*;
 
 #[remote]

@@ -1,3 +1,5 @@
+//! A remote function cannot be generic.
+
 use actinic::prelude::*;
 
 #[remote]

@@ -1,3 +1,5 @@
+//! A class needs a constructor.
+
 use actinic::prelude::*;
 
 #[remote]

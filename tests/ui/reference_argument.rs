@@ -1,3 +1,5 @@
+//! A borrow cannot be an argument.
+
 use actinic::prelude::*;
 
 #[remote]

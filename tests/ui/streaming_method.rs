@@ -1,3 +1,5 @@
+//! A method cannot stream.
+
 use actinic::prelude::*;
 
 #[remote]

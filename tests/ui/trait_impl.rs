@@ -1,3 +1,5 @@
+//! A trait's impl block cannot be a class.
+
 use actinic::prelude::*;
 
 struct Counter;

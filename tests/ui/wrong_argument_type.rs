@@ -1,3 +1,5 @@
+//! An argument of another type is refused.
+
 use actinic::prelude::*;
 
 #[remote]

@@ -1,3 +1,5 @@
+//! A reference to an object of another type is refused.
+
 use actinic::prelude::*;
 
 #[remote]
