@@ -1,7 +1,7 @@
-//! Tasks that submit tasks: a search over experiments, each of which runs many simulations and does not wait for the slow.
+//! Tasks that submit tasks: a search over experiments, each of which runs many simulations and leaves out the slow ones.
 //!
-//! Which angle throws a ball farthest in gusty wind? Each experiment tries one angle in 40 random winds, takes the first
-//! 30 results that `wait` gives and cancels the rest. A cancelled task that has not started never runs; one that runs sees
+//! Which angle throws a ball farthest in gusty wind? Each experiment tries one angle in 40 winds, takes the first 30
+//! results that `wait` gives and cancels the rest. A cancelled task that has not started never runs; one that runs sees
 //! it by `is_cancelled`.
 //!
 //! `cargo run --release --example nested_search`
@@ -43,7 +43,7 @@ fn simulate(angle_deg: f64, wind: u64) -> Result<f64, String> {
     Ok(x)
 }
 
-/// Throws at one angle in many winds: the mean distance over those that were computed soon enough, and how many were not.
+/// Throws at one angle in many winds: the mean distance over those computed soon enough, and how many were not.
 #[remote]
 fn experiment(angle_deg: f64) -> Result<(f64, usize), TaskError> {
     let flights: Vec<_> = (0..SIMULATIONS).map(|wind| simulate.remote(angle_deg, wind)).collect();

@@ -1,7 +1,7 @@
 //! Ray's pattern "same data, different models": put the data into the object store once, train many models on it.
 //!
-//! Ten polynomials are fitted to the same 200,000 noisy points, one task a degree. The points are encoded once; each task
-//! reads them where they lie.
+//! Ten polynomials are fitted to the same 200,000 noisy points, one task a degree. The points are encoded once; each
+//! task reads them where they lie.
 //!
 //! `cargo run --release --example same_data_different_models`
 
@@ -26,8 +26,8 @@ fn measure() -> Tensor<f64> {
     Tensor::from_vec([POINTS, 2], points.collect()).expect("two numbers a point")
 }
 
-/// Fits a polynomial to every second point by least squares; gives the degree, its mean squared error on the others, and
-/// whether the data was read in place.
+/// Fits a polynomial to every second point by least squares; gives the degree, its mean squared error on the others,
+/// and whether the data was read in place.
 #[remote(num_returns = 1)]
 fn fit(points: Tensor<f64>, degree: usize) -> (usize, f64, bool) {
     let terms = degree + 1;

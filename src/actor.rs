@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actinic_actors::data::codec;
 use actinic_actors::{
     context,
     counters::Count,
@@ -26,7 +27,6 @@ use actinic_actors::{
         ActorCell, AnyActor,
     },
 };
-use actinic_actors::data::codec;
 use actinic_gcs::{
     spec::{self, ActorSpec, Limit},
     tables::{IfExists, TableError},
@@ -171,10 +171,8 @@ impl<A: Send + Sync + 'static> ActorHandle<A> {
             let (_, id) = context::next_put(node);
             let object = ObjectCell::<Exit>::pending(id);
             let ours = object.clone();
-            node.supervisor.watch(
-                cell.id(),
-                Box::new(move |exit| ours.fill(Ok(actinic_actors::cell::Stored::Live(exit)))),
-            );
+            node.supervisor
+                .watch(cell.id(), Box::new(move |exit| ours.fill(Ok(actinic_actors::cell::Stored::Live(exit)))));
             Ok(ObjectRef::of(object))
         };
         told().unwrap_or_else(ObjectRef::failed)
@@ -427,9 +425,8 @@ fn register<A: ActorClass>(
 }
 
 fn typed<A: ActorClass>(found: Arc<AnyHandle>, name: &str) -> Result<A::Handle> {
-    let shared = found
-        .downcast::<Shared<A>>()
-        .map_err(|_| Error::WrongClass { name: name.to_owned(), class: A::NAME })?;
+    let shared =
+        found.downcast::<Shared<A>>().map_err(|_| Error::WrongClass { name: name.to_owned(), class: A::NAME })?;
     Ok(A::Handle::from_raw(ActorHandle { shared }))
 }
 
@@ -448,8 +445,8 @@ impl Runtime {
     /// If there is none, or it is of another class.
     pub fn get_actor_in<H: Handle>(&self, namespace: &str, name: &str) -> Result<H> {
         let found = self.node.actors.find(namespace, name);
-        let found = found
-            .ok_or_else(|| Error::NoSuchActor { name: name.to_owned(), namespace: namespace.to_owned() })?;
+        let found =
+            found.ok_or_else(|| Error::NoSuchActor { name: name.to_owned(), namespace: namespace.to_owned() })?;
         typed::<H::Actor>(found, name).map(|handle| H::from_raw(handle.raw().clone()))
     }
 

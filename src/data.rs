@@ -2,9 +2,9 @@
 
 use serde::{de::DeserializeOwned, Serialize};
 
-pub use actinic_actors::data::{bulk, Bytes, Element, Tensor};
 #[cfg(feature = "arrow")]
 pub use actinic_actors::data::RecordBatch;
+pub use actinic_actors::data::{bulk, Bytes, Element, Tensor};
 
 /// A value that can be an object: it can be encoded, sent, and cloned for each reader. Bulk types ([`Bytes`],
 /// [`Tensor`]) clone in constant time and are read in place; everything else should be small, or bulk inside.

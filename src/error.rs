@@ -37,7 +37,9 @@ pub enum Error {
         namespace: String,
     },
     /// There is an actor of this name already.
-    #[error("there is an actor named '{name}' in namespace '{namespace}' already; use get_if_exists(true) to share it")]
+    #[error(
+        "there is an actor named '{name}' in namespace '{namespace}' already; use get_if_exists(true) to share it"
+    )]
     NameTaken {
         /// The name.
         name: String,

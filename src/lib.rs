@@ -96,17 +96,18 @@ pub use actinic_gcs::{ids, resources, ResourceSet};
 /// Supervision: policies, strategies, exits.
 pub mod supervision {
     pub use crate::supervisor::{
-        Backoff, DeadLetter, DeadLetterReason, Exit, RestartLimit, RestartPolicy, Strategy, Supervisor, SupervisorBuilder,
+        Backoff, DeadLetter, DeadLetterReason, Exit, RestartLimit, RestartPolicy, Strategy, Supervisor,
+        SupervisorBuilder,
     };
 }
 
 /// What most programs use.
 pub mod prelude {
-    pub use crate::{
-        remote, remote_message, Bytes, Data, Handle, ObjectRef, ObjectRefStream, PlacementStrategy, ResourceSet, Runtime,
-        TaskError, Tensor,
-    };
     pub use crate::options::{Lifetime, OverflowPolicy, SchedulingStrategy};
+    pub use crate::{
+        remote, remote_message, Bytes, Data, Handle, ObjectRef, ObjectRefStream, PlacementStrategy, ResourceSet,
+        Runtime, TaskError, Tensor,
+    };
     pub use std::time::Duration;
 }
 
@@ -153,12 +154,12 @@ pub fn wait<T: Data>(
 /// For the macros only.
 #[doc(hidden)]
 pub mod __private {
-    pub use actix;
     pub use actinic_actors::{
         options::{ActorOptions, TaskOptions},
         supervisor::restart_limit,
         user::{MethodInfo, StateLock},
     };
+    pub use actix;
     pub use futures::{future::BoxFuture, StreamExt};
     pub use inventory;
     pub use serde::{de::DeserializeOwned, Deserialize, Deserializer, Serialize, Serializer};

@@ -16,11 +16,7 @@ use std::{
     },
 };
 
-use actinic_actors::{
-    context,
-    error::TaskErrorKind,
-    panics,
-};
+use actinic_actors::{context, error::TaskErrorKind, panics};
 use actix::{
     dev::{MessageResponse, OneshotSender, SendError, ToEnvelope},
     prelude::*,
@@ -145,7 +141,9 @@ fn restart<A: Actor<Context = Context<A>> + Supervised>(actor: &mut A, ctx: &mut
             let old = std::mem::replace(actor, fresh);
             let _ = panics::catch(|| drop(old));
         }
-        Err(panic) => tracing::error!(at = %panic.location, message = %panic.message, "the factory panicked; the old state stays"),
+        Err(panic) => {
+            tracing::error!(at = %panic.location, message = %panic.message, "the factory panicked; the old state stays")
+        }
     }
     // The Actix supervisor restarts a context that was stopped, and calls `restarting()`.
     ctx.stop();
@@ -169,11 +167,7 @@ where
     M: Message + 'static,
     M::Result: Send,
 {
-    fn handle(
-        self,
-        _ctx: &mut Context<A>,
-        tx: Option<OneshotSender<std::result::Result<M::Result, AskError>>>,
-    ) {
+    fn handle(self, _ctx: &mut Context<A>, tx: Option<OneshotSender<std::result::Result<M::Result, AskError>>>) {
         let Some(tx) = tx else { return };
         let (actor, message) = (std::any::type_name::<A>(), std::any::type_name::<M>());
         match self.reply {
@@ -345,9 +339,8 @@ where
     A: Actor<Context = Context<A>> + Supervised,
 {
     let running = context::with_thread(|thread| running(&thread.node))?;
-    let running = running.ok_or_else(|| {
-        TaskError::from(TaskErrorKind::NoRuntime { hint: "it was shut down".to_owned() })
-    })?;
+    let running =
+        running.ok_or_else(|| TaskError::from(TaskErrorKind::NoRuntime { hint: "it was shut down".to_owned() }))?;
     let hosting = Arc::new(Hosting {
         factory: Box::new(factory),
         max_restarts: options.max_restarts,

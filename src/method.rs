@@ -77,12 +77,10 @@ impl<M: Method> TaskCell<MethodCall<M>> {
     ) -> Ran {
         let node = self.kind.actor.node();
         match self.params() {
-            Some(Ok(params)) => {
-                match self.run_body(node, || run(params)) {
-                    Ok(_) => Ran::Done,
-                    Err(panic) => Ran::Crashed(panic),
-                }
-            }
+            Some(Ok(params)) => match self.run_body(node, || run(params)) {
+                Ok(_) => Ran::Done,
+                Err(panic) => Ran::Crashed(panic),
+            },
             Some(Err(error)) => {
                 self.end(node, Err(error));
                 Ran::Done

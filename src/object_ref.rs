@@ -245,9 +245,9 @@ impl<T: Data> Future for GetFuture<T> {
             return Poll::Ready(read(outcome));
         }
         if !slot.register(Waiter::Waker(cx.waker().clone())) {
-            return Poll::Ready(self.object.try_get().unwrap_or_else(|| {
-                Err(TaskErrorKind::TimedOut { waited: Duration::ZERO }.into())
-            }));
+            return Poll::Ready(
+                self.object.try_get().unwrap_or_else(|| Err(TaskErrorKind::TimedOut { waited: Duration::ZERO }.into())),
+            );
         }
         if !self.asked {
             self.asked = true;

@@ -1,6 +1,8 @@
 //! Supervisors: actors that fall and rise together.
 
-pub use actinic_actors::supervision::{Backoff, DeadLetter, DeadLetterReason, Exit, RestartLimit, RestartPolicy, Strategy};
+pub use actinic_actors::supervision::{
+    Backoff, DeadLetter, DeadLetterReason, Exit, RestartLimit, RestartPolicy, Strategy,
+};
 use actinic_actors::supervision::{SupervisorId, SupervisorSpec};
 
 use crate::{error::Result, runtime::Runtime};

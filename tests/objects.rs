@@ -264,7 +264,7 @@ fn an_actors_state_keeps_objects_alive_until_it_ends() {
         let rt = builder().init().unwrap();
         let keeper = Keeper::remote();
         for _ in 0..3 {
-            rt.get(&keeper.keep(&make.remote(200 * KIB, 1))).unwrap();
+            rt.get(&keeper.keep(make.remote(200 * KIB, 1))).unwrap();
         }
         eventually("three are kept", || held(&rt).0 == 3);
         drop(keeper);

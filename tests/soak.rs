@@ -92,7 +92,11 @@ fn round(rt: &Runtime, actors: &[FragileHandle], mut seed: u64) -> usize {
             use TaskErrorKind as K;
             let expected = matches!(
                 error.kind(),
-                K::Failed { .. } | K::Panicked { .. } | K::Cancelled { .. } | K::ActorDied { .. } | K::ActorUnavailable { .. }
+                K::Failed { .. }
+                    | K::Panicked { .. }
+                    | K::Cancelled { .. }
+                    | K::ActorDied { .. }
+                    | K::ActorUnavailable { .. }
             );
             assert!(expected, "{error}");
         }

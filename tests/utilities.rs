@@ -65,7 +65,8 @@ fn map_and_map_unordered_call_once_for_each_input() {
     let squares: Vec<u64> = util::map(0..500_u64, |n| square.remote(n), Progress::Hidden).map(Result::unwrap).collect();
     assert_eq!(squares, (0..500).map(|n| n * n).collect::<Vec<_>>());
     let bar = Progress::Bar("squares".to_owned());
-    let mut squares: Vec<u64> = util::map_unordered(0..500_u64, |n| square.remote(n), bar).map(Result::unwrap).collect();
+    let mut squares: Vec<u64> =
+        util::map_unordered(0..500_u64, |n| square.remote(n), bar).map(Result::unwrap).collect();
     squares.sort_unstable();
     assert_eq!(squares, (0..500).map(|n| n * n).collect::<Vec<_>>());
 }

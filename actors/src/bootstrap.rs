@@ -36,7 +36,9 @@ const GRACE: Duration = Duration::from_secs(2);
 #[non_exhaustive]
 pub enum StartError {
     /// The operating system gave no thread, or no event loop.
-    #[error("the runtime's threads could not be started: {0}; check the limits on threads and open files (ulimit -u, -n)")]
+    #[error(
+        "the runtime's threads could not be started: {0}; check the limits on threads and open files (ulimit -u, -n)"
+    )]
     Threads(#[from] std::io::Error),
     /// The Actix system ended before it was up.
     #[error("the Actix system ended before it was up")]
@@ -74,9 +76,8 @@ impl RunningNode {
         let node = Node::new(config, fresh_node_id(), io.handle().clone());
         let (ready, started) = mpsc::sync_channel(1);
         let ours = node.clone();
-        let thread = thread::Builder::new()
-            .name("actinic-system".into())
-            .spawn(move || run_system(&ours, arbiters, &ready))?;
+        let thread =
+            thread::Builder::new().name("actinic-system".into()).spawn(move || run_system(&ours, arbiters, &ready))?;
         let Ok(Started { system, arbiters }) = started.recv() else { return Err(StartError::System) };
         worker::spawn_worker(&node)?;
         worker::spawn_sentinel(&node, pool)?;

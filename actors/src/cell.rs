@@ -107,7 +107,8 @@ impl<T> Slot<T> {
             WaitList::Open(waiters) => {
                 match &waiter {
                     // A future polled again replaces its own waker instead of adding to the list.
-                    Waiter::Waker(new) if waiters.iter().any(|w| matches!(w, Waiter::Waker(old) if old.will_wake(new))) => {}
+                    Waiter::Waker(new)
+                        if waiters.iter().any(|w| matches!(w, Waiter::Waker(old) if old.will_wake(new))) => {}
                     _ => waiters.push(waiter),
                 }
                 true

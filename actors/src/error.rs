@@ -159,7 +159,8 @@ impl TaskError {
             causes.push(cause.to_string());
             source = cause.source();
         }
-        TaskErrorKind::Failed { task: task.to_owned(), node: node.to_owned(), message: error.to_string(), causes }.into()
+        TaskErrorKind::Failed { task: task.to_owned(), node: node.to_owned(), message: error.to_string(), causes }
+            .into()
     }
 
     /// Whether the task ran and failed by itself (an `Err` or a panic): what `retry_exceptions` is about.
@@ -184,7 +185,10 @@ impl TaskError {
     #[must_use]
     pub fn is_safe_to_retry(&self) -> bool {
         use TaskErrorKind as K;
-        matches!(self.kind(), K::ActorDied { .. } | K::PendingCallsLimitExceeded { .. } | K::Infeasible { .. } | K::NoRuntime { .. })
+        matches!(
+            self.kind(),
+            K::ActorDied { .. } | K::PendingCallsLimitExceeded { .. } | K::Infeasible { .. } | K::NoRuntime { .. }
+        )
     }
 }
 

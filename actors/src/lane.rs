@@ -427,7 +427,8 @@ impl Lane {
     pub fn sentinel_sleeps(&self) -> bool {
         self.sentinel_asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        let outbox_used = self.outboxes.read().iter().filter_map(std::sync::Weak::upgrade).any(|o| o.slot.lock().is_some());
+        let outbox_used =
+            self.outboxes.read().iter().filter_map(std::sync::Weak::upgrade).any(|o| o.slot.lock().is_some());
         if outbox_used || !self.queue.is_empty() || !self.turns.is_empty() {
             self.sentinel_asleep.store(false, Ordering::SeqCst);
             return false;

@@ -4,12 +4,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actinic_gcs::{
-    resources::CPU,
-    NodeId, PlacementGroupId, ResourceSet,
-};
+use actinic_gcs::{resources::CPU, NodeId, PlacementGroupId, ResourceSet};
 
-use crate::{error::TaskError, supervision::{Backoff, RestartPolicy}};
+use crate::{
+    error::TaskError,
+    supervision::{Backoff, RestartPolicy},
+};
 
 /// Decides whether a task that failed with this error runs again.
 pub type RetryPredicate = Arc<dyn Fn(&TaskError) -> bool + Send + Sync>;
@@ -73,7 +73,8 @@ impl TaskOptions {
     /// Whether the task is an ordinary one: one CPU, anywhere.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.strategy == SchedulingStrategy::Default && self.demand.as_ref().is_none_or(|demand| *demand == default_demand())
+        self.strategy == SchedulingStrategy::Default
+            && self.demand.as_ref().is_none_or(|demand| *demand == default_demand())
     }
 }
 

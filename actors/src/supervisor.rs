@@ -22,8 +22,8 @@ use crate::{
     options::{ActorOptions, RESTARTS_UNLIMITED},
     panics,
     supervision::{
-        ActorSpec, DeadLetter, DeadLetterReason, DeadLetters, Effect, Exit, RestartLimit, SupervisionCore, SupervisionError,
-        SupervisorId, SupervisorSpec,
+        ActorSpec, DeadLetter, DeadLetterReason, DeadLetters, Effect, Exit, RestartLimit, SupervisionCore,
+        SupervisionError, SupervisorId, SupervisorSpec,
     },
     task::TaskHead,
     user::{actor::Restart, AnyActor},

@@ -97,7 +97,9 @@ impl WaitGraph {
                 missing.iter().any(|object| self.reaches(object, ours, path, seen))
                     || task.waits_for_calls().iter().any(|call| self.call_reaches(*call, ours, path, seen))
             }
-            TaskState::Running | TaskState::Notified | TaskState::Suspended => self.call_reaches(head.id, ours, path, seen),
+            TaskState::Running | TaskState::Notified | TaskState::Suspended => {
+                self.call_reaches(head.id, ours, path, seen)
+            }
         };
         if !found {
             path.pop();

@@ -1,8 +1,8 @@
 //! The demo: a neural network learns to read handwritten digits, by workers that share a parameter server.
 //!
-//! The weights live in an **actor**. **Tasks** fetch them, compute a gradient on a few images, and push it back, many at
-//! a time and none waiting for the others: asynchronous SGD with a parameter server (Li et al., OSDI 2014). The images
-//! lie in the **object store**, put there once and read by all workers without a copy.
+//! The weights live in an **actor**. **Tasks** fetch them, compute a gradient on a few images, and push it back, many
+//! at a time and none waiting for the others: asynchronous SGD with a parameter server (Li et al., OSDI 2014). The
+//! images lie in the **object store**, put there once and read where they lie.
 //!
 //! `cargo run --release --example digits` (or `make demo`)
 
@@ -23,8 +23,8 @@ const SEED: u64 = 42;
 const HELD_OUT: usize = 360;
 const SHARDS: usize = 4;
 const BATCH: usize = 64;
-const EPOCHS: usize = 30;
-const EPOCHS_A_LINE: usize = 3;
+const EPOCHS: usize = 60;
+const EPOCHS_A_LINE: usize = 6;
 const IN_FLIGHT: usize = 8;
 
 /// Holds the weights and moves them against the gradients that come in.
@@ -156,7 +156,7 @@ fn progress_bar(steps: usize) -> ProgressBar {
 
 fn show_epoch(progress: &ProgressBar, epoch: usize, loss: f32, accuracy: f64) {
     progress.set_message(format!("loss {loss:.3}, {:.1} % of the held-out digits", accuracy * 100.0));
-    if epoch % EPOCHS_A_LINE == 0 || epoch == 1 {
+    if epoch.is_multiple_of(EPOCHS_A_LINE) || epoch == 1 {
         let line =
             format!("   epoch {epoch:>3}   loss {loss:.3}   reads {:.1} % of the held-out digits", accuracy * 100.0);
         if progress.is_hidden() {

@@ -2,12 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{
-    data::Data,
-    error::TaskError,
-    object_ref::ObjectRef,
-    wait,
-};
+use crate::{data::Data, error::TaskError, object_ref::ObjectRef, wait};
 
 /// Some actors, each given a new call when its last one has ended (as Ray's `ActorPool`).
 ///

@@ -1,6 +1,10 @@
 //! A queue that tasks and actors share.
 
-use std::{collections::VecDeque, marker::PhantomData, time::{Duration, Instant}};
+use std::{
+    collections::VecDeque,
+    marker::PhantomData,
+    time::{Duration, Instant},
+};
 
 use actinic_actors::data::codec;
 use actinic_macros::remote;
@@ -8,12 +12,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::{
-    self as actinic,
-    data::Data,
-    error::TaskError,
-    object_ref::ObjectRef,
-};
+use crate::{self as actinic, data::Data, error::TaskError, object_ref::ObjectRef};
 
 /// Why a queue could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +36,9 @@ struct Item(std::sync::Arc<dyn std::any::Any + Send + Sync>);
 impl Serialize for Item {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let index = codec::encode_ref(self.0.clone());
-        index.ok_or_else(|| serde::ser::Error::custom("a queue's item is encoded inside an object only"))?.serialize(serializer)
+        index
+            .ok_or_else(|| serde::ser::Error::custom("a queue's item is encoded inside an object only"))?
+            .serialize(serializer)
     }
 }
 

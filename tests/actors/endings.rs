@@ -5,7 +5,7 @@ use actinic::{prelude::*, supervision::DeadLetterReason, TaskErrorKind};
 use super::{
     died, id,
     kit::{eventually, failure, test, Gate, PATIENCE},
-    runtime, Log, Room,
+    pass, runtime, Log, Room,
 };
 
 #[remote]
@@ -195,7 +195,7 @@ fn a_constructor_may_take_references() {
         assert!(failure(rt.get_timeout(&value, Duration::ZERO)).is_timeout());
         gate.open();
         assert_eq!(rt.get_timeout(&value, PATIENCE).unwrap(), 7);
-        assert_eq!(rt.get(&Picky::remote(&rt.put(3).unwrap()).value()).unwrap(), 3);
+        assert_eq!(rt.get(&Picky::remote(rt.put(3).unwrap()).value()).unwrap(), 3);
     });
 }
 
@@ -241,7 +241,9 @@ fn timers_call_methods_until_the_last_handle_goes() {
         let noisy = Noisy::remote(gate);
         noisy.every(Duration::from_millis(1), |noisy| drop(noisy.work(1)));
         noisy.after(Duration::from_millis(1), |noisy| drop(noisy.work(2)));
-        let log = gate.wait_for_log(20);
+        eventually("the single one has been", || gate.log().contains(&"2".to_owned()));
+        let so_far = gate.log().len();
+        let log = gate.wait_for_log(so_far + 20);
         assert_eq!(log.iter().filter(|line| *line == "2").count(), 1);
         drop(noisy);
         eventually("it has ended", || rt.actor_count() == 0);

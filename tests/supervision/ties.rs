@@ -1,9 +1,6 @@
 //! Links, and who is told of a death.
 
-use actinic::{
-    prelude::*,
-    supervision::{Backoff, Exit},
-};
+use actinic::supervision::{Backoff, Exit};
 
 use super::{
     counts, died,

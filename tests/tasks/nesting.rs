@@ -66,7 +66,7 @@ fn an_actor_that_gets_its_own_result_is_told_of_the_cycle() {
     test(|| {
         let rt = runtime(2);
         let knot = Knot::remote();
-        let cycle = rt.get_timeout(&knot.ask_myself(&rt.put(knot.clone()).unwrap()), PATIENCE).unwrap();
+        let cycle = rt.get_timeout(&knot.ask_myself(rt.put(knot.clone()).unwrap()), PATIENCE).unwrap();
         assert!(cycle.len() >= 2, "{cycle:?}");
         assert_eq!(
             (cycle.first(), cycle.last()),

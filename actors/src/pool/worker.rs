@@ -50,10 +50,11 @@ pub fn spawn_worker(node: &Arc<Node>) -> std::io::Result<()> {
     let worker = node.threads.next.fetch_add(1, Ordering::Relaxed);
     node.threads.alive.fetch_add(1, Ordering::AcqRel);
     let ours = node.clone();
-    let started = thread::Builder::new().name(format!("actinic-worker-{worker}")).stack_size(STACK_BYTES).spawn(move || {
-        let _left = Left(&ours);
-        run_worker(&ours, worker);
-    });
+    let started =
+        thread::Builder::new().name(format!("actinic-worker-{worker}")).stack_size(STACK_BYTES).spawn(move || {
+            let _left = Left(&ours);
+            run_worker(&ours, worker);
+        });
     if let Err(error) = started {
         node.threads.alive.fetch_sub(1, Ordering::AcqRel);
         return Err(error);

@@ -206,7 +206,8 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
             address: Mutex::default(),
             inflight: Mutex::default(),
             // Synchronous `&self` methods run beside each other only where concurrency was asked for by name.
-            exclusive_self: options.max_concurrency.is_none_or(|limit| limit <= 1) && options.concurrency_groups.is_empty(),
+            exclusive_self: options.max_concurrency.is_none_or(|limit| limit <= 1)
+                && options.concurrency_groups.is_empty(),
             gone: AtomicBool::new(false),
             myself: OnceLock::new(),
             options,

@@ -51,7 +51,8 @@ impl Directory {
     /// What the handles to the actor of this name share.
     #[must_use]
     pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<AnyHandle>> {
-        let shared = self.0.lock().by_name.get(&(namespace.to_owned(), name.to_owned())).map(|(_, shared)| shared.clone());
+        let shared =
+            self.0.lock().by_name.get(&(namespace.to_owned(), name.to_owned())).map(|(_, shared)| shared.clone());
         match shared? {
             Shared::Kept(handle) => Some(handle),
             Shared::Weak(handle) => handle.upgrade(),

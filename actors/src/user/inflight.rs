@@ -50,7 +50,13 @@ impl Inflight {
     /// # Panics
     /// If `frame` has no task.
     #[must_use]
-    pub fn new(node: Arc<Node>, frame: Frame, future: BoxFuture<'static, ()>, on_end: OnEnd, is_method: bool) -> Arc<Self> {
+    pub fn new(
+        node: Arc<Node>,
+        frame: Frame,
+        future: BoxFuture<'static, ()>,
+        on_end: OnEnd,
+        is_method: bool,
+    ) -> Arc<Self> {
         let task = frame.task.clone().expect("invariant: the frame of an async call names its task");
         task.head().mark_inflight();
         Arc::new(Self {
@@ -81,7 +87,8 @@ impl Inflight {
         let cpu = if self.is_method { Cpu::None } else { context::cpu() };
         // A caller that runs its own call is not one of the workers, which have entered it for good.
         let _io = self.node.io.enter();
-        let polled = panics::catch(|| context::with_cpu(cpu, || future.as_mut().poll(&mut Context::from_waker(&waker))));
+        let polled =
+            panics::catch(|| context::with_cpu(cpu, || future.as_mut().poll(&mut Context::from_waker(&waker))));
         *self.frame.lock() = context::pop_frame();
         match polled {
             Ok(Poll::Pending) => {

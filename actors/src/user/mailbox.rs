@@ -149,7 +149,15 @@ impl<C> MailboxCore<C> {
     }
 
     /// Offers a call of `caller`. One whose data edges are not `ready` holds its place among its caller's.
-    pub fn offer(&mut self, call: C, id: TaskId, caller: TaskId, group: usize, access: Access, ready: bool) -> Offer<C> {
+    pub fn offer(
+        &mut self,
+        call: C,
+        id: TaskId,
+        caller: TaskId,
+        group: usize,
+        access: Access,
+        ready: bool,
+    ) -> Offer<C> {
         if self.phase == Phase::Dead {
             return Offer::Dead(call);
         }
