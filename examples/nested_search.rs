@@ -1,4 +1,4 @@
-//! Tasks that submit tasks: a search over experiments, each of which runs many simulations and leaves out the slow ones.
+//! Tasks that submit tasks: a search over experiments, each of which runs many simulations and drops the slow ones.
 //!
 //! Which angle throws a ball farthest in gusty wind? Each experiment tries one angle in 40 winds, takes the first 30
 //! results that `wait` gives and cancels the rest. A cancelled task that has not started never runs; one that runs sees

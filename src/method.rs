@@ -147,7 +147,7 @@ pub fn call<M: Method>(actor: &Arc<ActorCell<M::Actor>>, args: M::Args) -> <M::O
         });
         let refs = M::Out::refs(&cell);
         let task: Arc<dyn Task> = cell.clone();
-        thread.node.register(&task, thread);
+        actor.node().register(&task, thread);
         thread.counters.add(Count::ActorCalls, 1);
         // The place in the mailbox is taken before the edges are armed: a late edge finds the call there.
         let plain = cell.head.dependencies.is_none();

@@ -174,18 +174,32 @@ fn run_system(node: &Arc<Node>, arbiters: usize, ready: &mpsc::SyncSender<Starte
     system.block_on(async {
         // Each on an arbiter of its own: none waits for another's work.
         start_on(&Arbiter::new().handle(), || LocalScheduler::new(node.clone()), node);
-        start_on(&Arbiter::new().handle(), || NodeSupervisor::new(node.clone()), node);
+        let supervisor = Arbiter::new().handle();
+        join(&supervisor, node);
+        start_on(&supervisor, || NodeSupervisor::new(node.clone()), node);
         start_on(&Arbiter::new().handle(), || ObjectManager::new(node.clone()), node);
         // A request takes turns between the two, so they share one thread rather than wake each other.
         let control = Arbiter::new().handle();
         let shard = start_on(&control, || GcsShard::new(0), node);
         start_on(&control, || GcsClient::new(node.clone(), vec![shard.recipient()]), node);
-        let arbiters = (0..arbiters).map(|_| Arbiter::new().handle()).collect();
+        let arbiters = (0..arbiters)
+            .map(|_| {
+                let arbiter = Arbiter::new().handle();
+                join(&arbiter, node);
+                arbiter
+            })
+            .collect();
         let _ = ready.send(Started { system: System::current(), arbiters });
     });
     if let Err(error) = system.run() {
         tracing::error!(%error, "the Actix system ended with an error");
     }
+}
+
+/// Joins an arbiter's thread to `node`: users' timers and those told of a death run there, and may call actors.
+fn join(arbiter: &ArbiterHandle, node: &Arc<Node>) {
+    let node = node.clone();
+    arbiter.spawn_fn(move || context::attach(&node));
 }
 
 fn start_on<A>(arbiter: &ArbiterHandle, make: impl FnOnce() -> A, _node: &Arc<Node>) -> Addr<A>

@@ -80,8 +80,9 @@ pub fn set_latest(node: &Arc<Node>) {
     *LATEST.write() = Arc::downgrade(node);
 }
 
-/// Joins this thread to `node`.
+/// Joins this thread to `node`. What waits in its outbox of another node is handed over there.
 pub fn attach(node: &Arc<Node>) {
+    detach();
     let state = ThreadState { node: node.clone(), outbox: node.lane.add_outbox(), counters: node.add_counters() };
     THREAD.set(Some(Rc::new(state)));
 }

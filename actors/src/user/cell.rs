@@ -336,7 +336,8 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
     }
 
     fn queue_turn(self: &Arc<Self>, thread: Option<&context::ThreadState>) {
-        match thread {
+        // A thread of another node's, of which there may be several in a process, has its outbox there.
+        match thread.filter(|thread| Arc::ptr_eq(&thread.node, &self.node)) {
             Some(thread) => self.node.lane.submit(Work::Turn(self.clone()), &thread.outbox),
             None => self.node.lane.push_turn(self.clone()),
         }
