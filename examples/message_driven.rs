@@ -68,8 +68,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
         // A handler that panics: its caller learns it, the state is made anew, the mailbox stays.
         let bad = account.send(Pay { cents: -1 }).await;
-        println!("a bad payment: {}", bad.as_ref().unwrap_err());
-        assert!(matches!(bad, Err(AskError::Panicked { .. })));
+        let Err(error) = bad else { panic!("nobody pays less than nothing") };
+        println!("a bad payment: {error}");
+        assert!(matches!(error, AskError::Panicked { .. }));
         assert_eq!(account.send(Balance).await?, 100);
         assert_eq!(account.restarts(), 1);
         Ok::<(), AskError>(())

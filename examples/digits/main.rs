@@ -174,7 +174,7 @@ fn summary(rt: &Runtime, accuracy: f64, started: Instant) {
     println!("   reads      {good} of the {HELD_OUT} digits it has never seen");
     println!(
         "   ran        {} tasks and {} actor calls",
-        HumanCount(stats.tasks_finished - stats.actor_calls),
+        HumanCount(stats.tasks_submitted - stats.actor_calls),
         HumanCount(stats.actor_calls)
     );
     println!("   made       {} objects of {} in all", HumanCount(stats.objects), HumanBytes(stats.object_bytes));
