@@ -1,6 +1,7 @@
 //! What a thread knows of the runtime: its node, the tasks on its stack, the CPU it holds.
 //!
-//! Owns: thread-local state only. A thread of the program that never met a runtime joins the one that was started last.
+//! Owns: thread-local state only. A thread of the program that never met a runtime, or whose own has ended, joins the
+//! one that was started last of those that run.
 //! The stack of [`Frame`]s has one frame for each task that runs on this thread: a caller that runs the task it waits
 //! for is below it.
 //!
@@ -73,11 +74,14 @@ thread_local! {
     static CPU: Cell<Cpu> = const { Cell::new(Cpu::None) };
 }
 
-static LATEST: RwLock<Weak<Node>> = RwLock::new(Weak::new());
+/// The nodes that were started in this process, the latest last.
+static STARTED: RwLock<Vec<Weak<Node>>> = RwLock::new(Vec::new());
 
 /// Makes `node` the one that threads without a node of their own join.
 pub fn set_latest(node: &Arc<Node>) {
-    *LATEST.write() = Arc::downgrade(node);
+    let mut started = STARTED.write();
+    started.retain(|node| node.strong_count() > 0);
+    started.push(Arc::downgrade(node));
 }
 
 /// Joins this thread to `node`. What waits in its outbox of another node is handed over there.
@@ -108,7 +112,7 @@ pub fn with_thread<R>(f: impl FnOnce(&ThreadState) -> R) -> Result<R, TaskError>
 }
 
 fn join_latest() -> Result<Rc<ThreadState>, TaskError> {
-    let latest = LATEST.read().upgrade().filter(|node| !node.is_down());
+    let latest = STARTED.read().iter().rev().filter_map(Weak::upgrade).find(|node| !node.is_down());
     let Some(node) = latest else {
         let hint = "call actinic::Runtime::init() first and keep its value alive".to_owned();
         return Err(TaskErrorKind::NoRuntime { hint }.into());

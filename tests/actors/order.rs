@@ -130,23 +130,3 @@ fn a_methods_err_is_the_callers_alone() {
         assert_eq!(rt.get(&log.sum_with(1)).unwrap(), 5);
     });
 }
-
-#[test]
-fn an_actor_answers_a_thread_that_has_joined_another_runtime() {
-    test(|| {
-        let rt = runtime(1);
-        let log = Log::remote();
-        for n in 0..20 {
-            let task = id.remote(n);
-            let other = runtime(1);
-            let pushed = log.push(n);
-            drop(other);
-            assert_eq!(pushed.get_timeout(PATIENCE).unwrap(), n as usize + 1);
-            assert_eq!(task.get_timeout(PATIENCE).unwrap(), n, "what waited in the thread's outbox is not lost");
-            let again = runtime(1);
-            let (first, second) = (log.entries(), again.get_timeout(&id.remote(n), PATIENCE).unwrap());
-            assert_eq!((again.get(&first).unwrap().len(), second), (n as usize + 1, n));
-        }
-        drop(rt);
-    });
-}
