@@ -15,8 +15,8 @@ demo: ## Train and serve a small digit recogniser, in one program.
 test: ## Every test, every example once, every bench once in its short form.
 	@CARGO="$(CARGO)" scripts/test.sh
 
-bench: ## The bench table; ONLY=pattern picks rows.
-	ONLY="$(ONLY)" $(CARGO) run --release -p actinic-bench
+bench: ## The bench table; ONLY=pattern picks rows, ALLOCATOR=system leaves mimalloc out.
+	ONLY="$(ONLY)" $(CARGO) run --release -p actinic-bench $(if $(filter system,$(ALLOCATOR)),--no-default-features)
 
 peers: ## Side by side with Ray on this machine; installs it in a folder of its own (see benches/peers/README.md).
 	ONLY="$(ONLY)" benches/peers/run.sh

@@ -82,8 +82,14 @@ impl<K: Invoke> TaskCell<K> {
         let (parent, id) = context::next_child(&thread.node);
         let out = K::Out::new(id, options.as_deref());
         let name = options.as_ref().and_then(|options| options.name).unwrap_or(name);
-        let head = TaskHead::new(id, parent, name, task_kind, args.dependencies(), options);
-        Arc::new(Self { head, args: Mutex::new(Some(args)), out, inflight: Mutex::default(), kind: kind(parent) })
+        let (dependencies, kind) = (args.dependencies(), kind(parent));
+        Arc::new(Self {
+            head: TaskHead::new(id, parent, name, task_kind, dependencies, options),
+            args: Mutex::new(Some(args)),
+            out,
+            inflight: Mutex::default(),
+            kind,
+        })
     }
 
     pub(crate) fn output(&self) -> &K::Out {

@@ -111,6 +111,7 @@ pub struct Grant {
 impl TaskHead {
     /// The head of a new task that waits for `dependencies`.
     #[must_use]
+    #[inline(always)] // Built where it stays: it is large, and one is made for each call.
     pub fn new(
         id: TaskId,
         parent: TaskId,

@@ -27,8 +27,10 @@ pub(crate) fn results(results: &[Measured<'_>]) -> String {
     let met = results.iter().filter(|result| judged(result) == Some(true)).count();
     let judged = results.iter().filter(|result| judged(result).is_some()).count();
     let goals = if judged > 0 { format!(" {met} of {judged} goals met.") } else { String::new() };
-    format!("{table}\nratio: above 1 is better than the reference, also where the figure is a time or a size.{goals}")
+    format!("{table}\nratio: above 1 is better than the reference, also where the figure is a time or a size.{goals}\nallocator of all: {ALLOCATOR}")
 }
+
+const ALLOCATOR: &str = if cfg!(feature = "mimalloc") { "mimalloc" } else { "the system's" };
 
 /// The rows, their goals and references, without figures.
 pub(crate) fn list(rows: &[Row]) -> String {

@@ -249,17 +249,16 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
         let (id, caller) = (call.head().id, call.caller());
         let (group, access) = (self.group_of(method), self.access_of(method));
         let mut inner = self.inner.lock();
-        let offer = inner.core.offer(call.clone(), id, caller, group, access, ready);
-        match offer {
-            Offer::Accepted { sequence, wake } => {
-                call.head().sequence.store(sequence, Ordering::Relaxed);
+        // Before anybody can see it. A call that is not taken has none.
+        call.head().sequence.store(inner.core.next_sequence(), Ordering::Relaxed);
+        match inner.core.offer(call, id, caller, group, access, ready) {
+            Offer::Accepted { wake, .. } => {
                 drop(inner);
                 if wake {
                     self.queue_turn(thread);
                 }
             }
-            Offer::Displaced { sequence, oldest } => {
-                call.head().sequence.store(sequence, Ordering::Relaxed);
+            Offer::Displaced { oldest, .. } => {
                 drop(inner);
                 self.refuse(oldest.as_ref());
             }

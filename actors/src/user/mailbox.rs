@@ -136,6 +136,12 @@ impl<C> MailboxCore<C> {
         self.phase
     }
 
+    /// The place in the order of calls that the next one taken will have.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.sequence + 1
+    }
+
     /// Calls that wait.
     #[must_use]
     pub fn pending(&self) -> usize {
