@@ -49,21 +49,21 @@ tests() {
 }
 
 # With Arrow record batches, which only add to the rest: one build tests all.
-tests "tests and doctests of the workspace" "$cargo" test --release --workspace --features arrow --no-fail-fast
+tests "tests and doctests of the workspace" "$cargo" test --release --workspace --features arrow,suite --no-fail-fast
 
 # The run above has built these too; started by themselves, nothing is compiled once more.
 target=$("$cargo" metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-for file in examples/*.rs examples/*/main.rs; do
-    [[ -e $file ]] || continue
-    example=${file#examples/}
-    example=${example%/main.rs}
-    example=${example%.rs}
+for file in examples/*.rs; do
+    example=$(basename "$file" .rs)
     step "example $example" bounded 120 "$target/release/examples/$example"
 done
+step "the demo" bounded 120 "$target/release/digits"
 
 # Its results go elsewhere, lest they replace those of a true run.
 short_benches() { (cd "$results" && bounded 300 "$target/release/actinic-bench" --quick); }
 step "every bench once, short" short_benches
+short_failover() { (cd "$results" && bounded 120 "$target/release/actinic-bench" --failover --quick); }
+step "failover of the control store, short" short_failover
 
 echo
 for name in ${failures[@]+"${failures[@]}"}; do echo "failed: $name"; done

@@ -11,7 +11,7 @@ check() {
 }
 
 check "$cargo" fmt --all --check
-check "$cargo" clippy --release --workspace --all-targets -- -D warnings
+check "$cargo" clippy --release --workspace --all-targets --features arrow,suite -- -D warnings
 RUSTDOCFLAGS="-D warnings" check "$cargo" doc --release --workspace --no-deps
 skipped=
 if "$cargo" deny --version >/dev/null 2>&1; then

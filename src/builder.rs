@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use actinic_actors::{
     bootstrap::RunningNode,
-    node::{NodeConfig, INLINE_BYTES_MAX},
+    node::{GcsStorage, NodeConfig, INLINE_BYTES_MAX},
     pool::PoolLimits,
     store::StoreConfig,
 };
@@ -32,6 +32,7 @@ pub struct RuntimeBuilder {
     inline_bytes_max: usize,
     threads_max: usize,
     seed: u64,
+    gcs: GcsStorage,
 }
 
 impl Default for RuntimeBuilder {
@@ -47,6 +48,7 @@ impl Default for RuntimeBuilder {
             inline_bytes_max: INLINE_BYTES_MAX,
             threads_max: PoolLimits::default().threads_max,
             seed: 0,
+            gcs: GcsStorage::default(),
         }
     }
 }
@@ -130,6 +132,29 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Keeps the control store in `folder`, where the next runtime that is given the same one finds it: user values
+    /// ([`Runtime::kv_put`]), and the record of jobs, nodes and actors. One runtime at a time can use a folder. Without it the
+    /// control store is in memory and ends with the runtime.
+    #[cfg(feature = "rocksdb")]
+    pub fn gcs_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        let durability = match self.gcs {
+            GcsStorage::Folder { durability, .. } => durability,
+            _ => actinic_gcs::store::Durability::default(),
+        };
+        self.gcs = GcsStorage::Folder { path: folder.into(), durability };
+        self
+    }
+
+    /// What an answer to a write of the control store promises, if it is in a [folder](Self::gcs_folder), to be named
+    /// before: [`Durability::Fsync`](actinic_gcs::store::Durability::Fsync) unless set.
+    #[cfg(feature = "rocksdb")]
+    pub fn gcs_durability(mut self, durability: actinic_gcs::store::Durability) -> Self {
+        if let GcsStorage::Folder { durability: present, .. } = &mut self.gcs {
+            *present = durability;
+        }
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -173,6 +198,7 @@ impl RuntimeBuilder {
             inline_bytes_max: self.inline_bytes_max,
             arbiters: 2,
             seed: self.seed,
+            gcs: self.gcs,
         })
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 /// Lines that a file should have at most, and those that it must not exceed.
 const LINES_SOFT: usize = 400;
-const LINES_MAX: usize = 500;
+const LINES_MAX: usize = 600;
 
 /// Where `unsafe` may stand, each block with its `// SAFETY:` line.
 const UNSAFE_ALLOWED: [&str; 2] = ["actors/src/store/shm.rs", "benches/src/floors/memory.rs"];
@@ -287,7 +287,7 @@ fn the_readme_lists_each_example() {
     let mut files = Vec::new();
     collect(&root().join("examples"), &[".rs"], &mut files);
     let names = files.iter().filter_map(|file| file.path.strip_prefix("examples/")?.strip_suffix(".rs"));
-    let names = names.map(|name| name.strip_suffix("/main").unwrap_or(name));
+    let names = names.map(|name| name.strip_suffix("/src/main").unwrap_or(name));
     let present: BTreeSet<&str> = names.filter(|name| !name.contains('/')).collect();
     let differ: Vec<String> = listed.symmetric_difference(&present).map(|name| (*name).to_owned()).collect();
     report("the README's table of examples and the folder differ in", &differ);

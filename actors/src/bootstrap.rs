@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use crate::{
     context,
-    gcs_client::{GcsClient, GcsShard},
+    gcs_client::{GcsClient, GcsShard, ShardSetup},
     node::{Node, NodeConfig},
     object_manager::ObjectManager,
     panics,
@@ -43,6 +43,10 @@ pub enum StartError {
     /// The Actix system ended before it was up.
     #[error("the Actix system ended before it was up")]
     System,
+    /// The control store's folder cannot be used.
+    #[cfg(feature = "rocksdb")]
+    #[error(transparent)]
+    Folder(#[from] crate::gcs_client::FolderError),
 }
 
 /// A node that runs in this process. Ends it when dropped.
@@ -66,6 +70,8 @@ impl RunningNode {
     /// If its threads cannot be started.
     pub fn start(config: NodeConfig) -> Result<Arc<Self>, StartError> {
         panics::install_hook();
+        let id = fresh_node_id();
+        let (config, setup) = control_store(config, id)?;
         let io = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("actinic-io")
@@ -73,11 +79,11 @@ impl RunningNode {
             .build()?;
         let pool = config.pool;
         let arbiters = config.arbiters.max(1);
-        let node = Node::new(config, fresh_node_id(), io.handle().clone());
+        let node = Node::new(config, id, io.handle().clone());
         let (ready, started) = mpsc::sync_channel(1);
         let ours = node.clone();
         let thread =
-            thread::Builder::new().name("actinic-system".into()).spawn(move || run_system(&ours, arbiters, &ready))?;
+            thread::Builder::new().name("actinic-system".into()).spawn(move || run_system(&ours, setup, arbiters, &ready))?;
         let Ok(Started { system, arbiters }) = started.recv() else { return Err(StartError::System) };
         worker::spawn_worker(&node)?;
         worker::spawn_sentinel(&node, pool)?;
@@ -169,7 +175,7 @@ impl Drop for RunningNode {
     }
 }
 
-fn run_system(node: &Arc<Node>, arbiters: usize, ready: &mpsc::SyncSender<Started>) {
+fn run_system(node: &Arc<Node>, setup: ShardSetup, arbiters: usize, ready: &mpsc::SyncSender<Started>) {
     let system = System::new();
     system.block_on(async {
         // Each on an arbiter of its own: none waits for another's work.
@@ -180,7 +186,7 @@ fn run_system(node: &Arc<Node>, arbiters: usize, ready: &mpsc::SyncSender<Starte
         start_on(&Arbiter::new().handle(), || ObjectManager::new(node.clone()), node);
         // A request takes turns between the two, so they share one thread rather than wake each other.
         let control = Arbiter::new().handle();
-        let shard = start_on(&control, || GcsShard::new(0), node);
+        let shard = start_on(&control, || GcsShard::new(setup), node);
         start_on(&control, || GcsClient::new(node.clone(), vec![shard.recipient()]), node);
         let arbiters = (0..arbiters)
             .map(|_| {
@@ -195,6 +201,33 @@ fn run_system(node: &Arc<Node>, arbiters: usize, ready: &mpsc::SyncSender<Starte
         tracing::error!(%error, "the Actix system ended with an error");
     }
 }
+
+/// The only replica of the only shard. In a folder, what an earlier life left is closed first, and this life's job gets a
+/// number that no other had; whether the folder can be used is known here.
+#[cfg_attr(not(feature = "rocksdb"), allow(unused_mut, unused_variables, clippy::unnecessary_wraps))]
+fn control_store(mut config: NodeConfig, id: NodeId) -> Result<(NodeConfig, ShardSetup), StartError> {
+    let mut setup = ShardSetup::alone(0);
+    #[cfg(feature = "rocksdb")]
+    if let crate::node::GcsStorage::Folder { path, durability } = &config.gcs {
+        use actinic_gcs::{
+            replica::ReplicaFailed,
+            shard::ClientId,
+            store::{RocksOptions, RocksStore, StoreIdentity},
+        };
+        let identity = StoreIdentity { cluster: EMBEDDED_CLUSTER, shard: 0, replica: setup.replica.id.0 };
+        let options = RocksOptions { durability: *durability, ..RocksOptions::default() };
+        let opened = RocksStore::open(path, identity, options.clone())
+            .map_err(|error| crate::gcs_client::FolderError::from(ReplicaFailed::from(error)))?;
+        // As another client than the node's own, which numbers its requests from the beginning.
+        config.job = crate::gcs_client::close_books(opened, ClientId(!id.0))?;
+        setup.store = crate::gcs_client::ShardStore::Rocks { path: path.clone(), identity, options };
+    }
+    Ok((config, setup))
+}
+
+/// The cluster that every embedded runtime is.
+#[cfg(feature = "rocksdb")]
+const EMBEDDED_CLUSTER: u128 = 0;
 
 /// Joins an arbiter's thread to `node`: users' timers and those told of a death run there, and may call actors.
 fn join(arbiter: &ArbiterHandle, node: &Arc<Node>) {

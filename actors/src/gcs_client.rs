@@ -1,10 +1,10 @@
 //! The way to the GCS.
 //!
-//! Owns: the [`GcsClient`] of a process, the [`GcsShard`] of an embedded node, whose rows are in memory, and the
+//! Owns: the [`GcsClient`] of a process, the [`GcsShard`]s, each one replica of one shard, and the
 //! [`GcsPort`] by which everybody else reaches them. Does not own the tables or what a shard decides ([`actinic_gcs`]).
 //!
 //! ```text
-//! threads ──events──► GcsPort ──one ring a burst──► GcsClient ──Ask: (number, request)s──► GcsShard ─► ShardCore
+//! threads ──events──► GcsPort ──one ring a burst──► GcsClient ──Ask: (number, request)s──► GcsShard ─► ReplicaCore
 //!                                                       ◄──────── Answers: replies, changes ────┘
 //! ```
 //!
@@ -18,8 +18,10 @@
 //!   the shard nothing, and the last dead ones are still shown to whoever asks.
 
 mod client;
-mod core;
+pub(crate) mod core;
 mod directory;
+#[cfg(feature = "rocksdb")]
+mod former;
 mod ledger;
 mod merge;
 pub mod messages;
@@ -32,10 +34,14 @@ mod values;
 
 use actinic_gcs::tables::TableError;
 
+#[cfg(feature = "rocksdb")]
+pub use self::former::FolderError;
+#[cfg(feature = "rocksdb")]
+pub(crate) use self::former::close_books;
 pub use self::{
     client::GcsClient,
     port::{GcsPort, OnChange},
-    shard::GcsShard,
+    shard::{GcsShard, PeerLinks, ShardSetup, ShardStore},
 };
 
 /// Why the control store gave no answer.
@@ -53,6 +59,14 @@ pub enum GcsError {
     Unavailable {
         /// How often it was sent.
         attempts: u32,
+    },
+    /// The request is larger than a shard takes; nothing has changed.
+    #[error("the request has {bytes} bytes, more than the {max} that the control store takes at once")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The bound.
+        max: usize,
     },
     /// The node is shut down; the request may have been carried out, or not.
     #[error("the runtime was shut down before the control store answered")]

@@ -13,6 +13,7 @@ pub mod data;
 pub mod edges;
 pub mod error;
 pub mod gcs_client;
+pub mod gcs_net;
 pub mod graph;
 pub mod ingress;
 pub mod lane;

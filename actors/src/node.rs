@@ -35,7 +35,7 @@ use crate::{
 /// How a node is set up.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
-    /// What it has; see [`NodeConfig::detect`].
+    /// What it has.
     pub resources: ResourceSet,
     /// The object store.
     pub store: StoreConfig,
@@ -53,6 +53,25 @@ pub struct NodeConfig {
     pub arbiters: usize,
     /// Seed of what is random: the jitter of restarts.
     pub seed: u64,
+    /// Where the control store is.
+    pub gcs: GcsStorage,
+}
+
+/// Where an embedded node keeps its control store.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum GcsStorage {
+    /// In memory: it ends with the runtime.
+    #[default]
+    Memory,
+    /// In a folder, where the next runtime finds it: user values, functions, events, and who lived when.
+    #[cfg(feature = "rocksdb")]
+    Folder {
+        /// Which; made if it is not there.
+        path: std::path::PathBuf,
+        /// What an answer to a write promises.
+        durability: actinic_gcs::store::Durability,
+    },
 }
 
 /// Objects up to this size stay inline (100 KiB, as in Ray).

@@ -11,6 +11,7 @@ actinic-bench: each row beside its floor or peer, measured in turns in the same 
   --micro          the rows that bear the names of Ray's microbenchmark
   --json           the results as JSON on standard output, instead of the table and the file
   --list           the names, goals and references, nothing measured
+  --failover       what a client waits while a replica of the control store is killed or paused; writes failover.svg
   --help           this text";
 
 /// Runs of a row where nothing else is asked for.
@@ -27,6 +28,10 @@ pub(crate) enum Mode {
     Run,
     /// Run the row or reference of this very name once and print its bare figure: a process measures its memory.
     One(String),
+    /// Measure what a client of the control store waits while a leader fails.
+    Failover,
+    /// Be a replica for that: its number, everybody's addresses, the folder.
+    Replica(u64, String, std::path::PathBuf),
 }
 
 /// The options, read.
@@ -56,6 +61,9 @@ pub(crate) enum ArgsError {
     /// The option stands alone but needs a value.
     #[error("`{0}` needs a value")]
     NoValue(&'static str),
+    /// A replica's number is a number.
+    #[error("`{0}` is no replica's number")]
+    Replica(String),
     /// `--runs` takes a positive number.
     #[error("`{0}` is no number of runs")]
     Runs(String),
@@ -86,6 +94,13 @@ impl Args {
                 "--json" => args.json = true,
                 "--list" => args.mode = Mode::List,
                 "--help" | "-h" => args.mode = Mode::Help,
+                "--failover" => args.mode = Mode::Failover,
+                "--gcs-replica" => {
+                    let mut next = || words.next().ok_or(ArgsError::NoValue("--gcs-replica"));
+                    let id = next()?;
+                    let id = id.parse().map_err(|_| ArgsError::Replica(id))?;
+                    args.mode = Mode::Replica(id, next()?, next()?.into());
+                }
                 "--only" => args.only = Some(words.next().ok_or(ArgsError::NoValue("--only"))?),
                 "--one" => args.mode = Mode::One(words.next().ok_or(ArgsError::NoValue("--one"))?),
                 "--runs" => runs = Some(parse_runs(words.next().ok_or(ArgsError::NoValue("--runs"))?)?),

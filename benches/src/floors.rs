@@ -1,12 +1,15 @@
 //! Floors and peers: what the machine and other libraries allow, each a [`Reference`] that rows are measured beside.
 //!
 //! A *floor* is the bare mechanism that a feature cannot do without (a spawn, a copy, a round trip); a *peer* is another
-//! library's way to do the same. They know nothing of Actinic. `--floors` shows them alone.
+//! library's way to do the same. They know nothing of Actinic, but for the options of the store that RocksDB
+//! is opened with. `--floors` shows them alone.
 
 pub(crate) mod actix;
 pub(crate) mod kameo;
 pub(crate) mod memory;
 pub(crate) mod ractor;
+pub(crate) mod redis;
+pub(crate) mod rocks;
 pub(crate) mod small;
 pub(crate) mod socket;
 pub(crate) mod spawn;
@@ -18,7 +21,7 @@ use std::time::Instant;
 use crate::row::{Goal, Outcome, Reference, Row};
 
 /// Every floor and peer, in the order of the table.
-const ALL: [&Reference; 28] = [
+const ALL: [&Reference; 31] = [
     &spawn::TOKIO_BATCHES,
     &spawn::TOKIO_ONE,
     &spawn::TOKIO_FROM_OUTSIDE,
@@ -47,11 +50,17 @@ const ALL: [&Reference; 28] = [
     &spawn::TOKIO_TASK_BYTES,
     &kameo::ACTOR_BYTES,
     &ractor::ACTOR_BYTES,
+    &rocks::FSYNC,
+    &rocks::BUFFERED,
+    &rocks::ONE_AT_A_TIME,
 ];
+
+/// Peers that are programs of their own, which this machine may lack.
+const INSTALLED: [&Reference; 4] = [&redis::ALWAYS, &redis::EVERY_SECOND, &redis::ONE_AT_A_TIME, &redis::READ];
 
 /// The floors and peers as rows of their own, without goals.
 pub(crate) fn rows() -> Vec<Row> {
-    ALL.into_iter().map(row).collect()
+    ALL.into_iter().chain(redis::if_installed(&INSTALLED)).map(row).collect()
 }
 
 fn row(reference: &Reference) -> Row {

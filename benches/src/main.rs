@@ -4,6 +4,7 @@
 //! table and write `bench-results.json`. A missed goal is a row that says so, never a failing exit code.
 
 mod args;
+mod failover;
 mod floors;
 mod json;
 mod machine;
@@ -59,6 +60,8 @@ fn start(args: &Args) -> Outcome<()> {
             let results = run::measure_all(&rows, args);
             report(&results, args)?;
         }
+        Mode::Failover => failover::run(args.quick)?,
+        Mode::Replica(id, addresses, folder) => failover::replica(*id, addresses, folder)?,
         Mode::One(name) => {
             let row = every_row().find(|row| row.name == name).ok_or_else(|| NoRow(name.clone()))?;
             println!("{}", run::caught(row.measure, &mut Ctx::new(args.quick))?);

@@ -5,6 +5,7 @@
 
 mod actors;
 mod envelope;
+mod gcs;
 mod micro;
 mod micro_actors;
 mod node;
@@ -16,7 +17,7 @@ use crate::row::Row;
 
 /// The rows with goals.
 pub(crate) fn goals() -> Vec<Row> {
-    [tasks::rows(), actors::rows(), objects::rows(), envelope::rows()].into_iter().flatten().collect()
+    [tasks::rows(), actors::rows(), objects::rows(), envelope::rows(), gcs::rows()].into_iter().flatten().collect()
 }
 
 /// The rows that bear the names of Ray's microbenchmark, and of the limits that Ray publishes for one node.

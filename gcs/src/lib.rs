@@ -32,6 +32,7 @@
 
 pub mod ids;
 pub mod record;
+pub mod replica;
 pub mod resources;
 pub mod shard;
 pub mod spec;

@@ -6,7 +6,10 @@
 
 mod batch;
 mod column;
+mod durability;
 mod memory;
+#[cfg(feature = "rocksdb")]
+mod rocks;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
@@ -15,7 +18,10 @@ use thiserror::Error;
 
 pub use batch::{Batch, Op};
 pub use column::Column;
+pub use durability::Durability;
 pub use memory::MemoryStore;
+#[cfg(feature = "rocksdb")]
+pub use rocks::{RocksOptions, RocksStore, StoreIdentity};
 
 /// A key and its value.
 pub type Row = (Bytes, Bytes);
@@ -43,6 +49,52 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`] if nothing was applied, or if the store cannot tell; it must then be opened anew.
     fn apply(&mut self, batch: Batch) -> Result<(), StoreError>;
+
+    /// Makes every batch applied so far durable, whatever happens to the process or the machine. What was applied after
+    /// the last `sync` may be lost with them, but only as whole batches from the newest backwards. A store that promises
+    /// no durability has nothing to do.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that cannot be told; the store must then be opened anew.
+    fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// The shared state ([`Column::is_shared`]) as it is now, whatever is applied later.
+    ///
+    /// # Errors
+    /// [`StoreError`] if there is none to be had.
+    fn view(&self) -> Result<Box<dyn View>, StoreError>;
+
+    /// Forgets what was staged before.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot tell.
+    fn clear_stage(&mut self) -> Result<(), StoreError>;
+
+    /// Adds rows of shared columns to the stage, where nobody sees them. A stage does not outlive the store's closing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the device failed or is full, or a column is not shared.
+    fn stage(&mut self, rows: &[(Column, Bytes, Bytes)]) -> Result<(), StoreError>;
+
+    /// Makes the stage the whole shared state in place of what there was, and applies `batch` (rows of a replica's own
+    /// columns): all of it or nothing, and durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    fn install(&mut self, batch: Batch) -> Result<(), StoreError>;
+}
+
+/// Where a view is read on: after this row.
+pub type Cursor = (Column, Bytes);
+
+/// The shared state at one moment.
+pub trait View: Send {
+    /// Rows after `after` (from the first without it), column by column and in the order of their keys, until they hold
+    /// `bytes_max` bytes: at least one row if there is any. Fewer bytes than that mean that nothing follows.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot tell.
+    fn rows(&self, after: Option<&Cursor>, bytes_max: usize) -> Result<Vec<(Column, Bytes, Bytes)>, StoreError>;
 }
 
 /// Why a store could not do what was asked. A shard whose store fails stops; it is for its supervisor to open it again.
@@ -65,4 +117,64 @@ pub enum StoreError {
         /// What was found.
         detail: String,
     },
+    /// The store cannot be opened, or not by this program.
+    #[error("the store in {path} cannot be opened: {reason}")]
+    Unusable {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// Why, and what to do.
+        reason: Unusable,
+    },
+}
+
+impl StoreError {
+    /// Whether there is no room left on the device, or none for this user. Nothing that was synced is lost; once there
+    /// is room, opening the store anew is all it takes.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let source = match self {
+            Self::Io { source, .. } | Self::Unusable { reason: Unusable::Folder(source), .. } => source,
+            _ => return false,
+        };
+        matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    }
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// Another process has it open.
+    #[error("another process uses it; end that one, or name another folder")]
+    InUse,
+    /// It belongs to another cluster.
+    #[error("it belongs to cluster {found}, not to {expected}; name another folder, or empty this one")]
+    Foreign {
+        /// Whose it is.
+        found: String,
+        /// Who asks.
+        expected: String,
+    },
+    /// It is another replica's, or another shard's.
+    #[error("it holds {found}, not {expected}; name another folder")]
+    OtherReplica {
+        /// What it holds.
+        found: String,
+        /// What was asked for.
+        expected: String,
+    },
+    /// A newer version of Actinic wrote it.
+    #[error("it has format {found}, and this build reads formats up to {supported}; use a newer version of Actinic")]
+    Newer {
+        /// The format found.
+        found: u32,
+        /// The newest that this build reads.
+        supported: u32,
+    },
+    /// The folder cannot be made or read.
+    #[error("the folder cannot be used: {0}")]
+    Folder(#[source] std::io::Error),
+    /// What is in it makes no sense.
+    #[error("it is damaged: {0}; remove this replica from its group, empty the folder, and add it anew")]
+    Damaged(String),
 }

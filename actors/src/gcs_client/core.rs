@@ -28,15 +28,15 @@ use super::{
 };
 
 /// Requests of one shard under way; half of what a shard remembers of a client.
-pub(super) const WINDOW: usize = 512;
+pub(crate) const WINDOW: usize = 512;
 /// How long an answer is waited for before the request is sent again.
-pub(super) const RETRY_AFTER_MS: u64 = 2_000;
+pub(crate) const RETRY_AFTER_MS: u64 = 2_000;
 /// How often a request is sent at most.
-pub(super) const ATTEMPTS_MAX: u32 = 5;
+pub(crate) const ATTEMPTS_MAX: u32 = 5;
 
 /// What the shell is to do.
 #[derive(Debug, PartialEq)]
-pub(super) enum ClientEffect<W> {
+pub(crate) enum ClientEffect<W> {
     /// Give an outcome to who waits for it.
     Done { waiter: W, outcome: Result<Reply, GcsError> },
     /// Tell a subscriber of a change.
@@ -87,7 +87,7 @@ struct Subscription {
 }
 
 /// The client's state machine.
-pub(super) struct ClientCore<W> {
+pub(crate) struct ClientCore<W> {
     links: Vec<Link<W>>,
     calls: FxHashMap<u64, Call<W>>,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
@@ -97,7 +97,7 @@ pub(super) struct ClientCore<W> {
 
 impl<W> ClientCore<W> {
     /// A client of so many shards.
-    pub(super) fn new(shards: usize) -> Self {
+    pub(crate) fn new(shards: usize) -> Self {
         assert!(shards > 0, "a cluster has at least one shard");
         let link = |_| Link { queue: VecDeque::new(), again: Vec::new(), in_flight: BTreeMap::new() };
         let links = (0..shards).map(link).collect();
@@ -105,7 +105,7 @@ impl<W> ClientCore<W> {
     }
 
     /// Asks for a change.
-    pub(super) fn write(&mut self, write: Write, waiter: W) {
+    pub(crate) fn write(&mut self, write: Write, waiter: W) {
         let shards = self.links.len();
         let several = match &write {
             Write::Task(TaskWrite::Put(specs)) => specs.len() > 1,
@@ -121,7 +121,7 @@ impl<W> ClientCore<W> {
     }
 
     /// Asks a question. One about several ids goes to the shard of the first: they must be of one shard.
-    pub(super) fn read(&mut self, read: Read, waiter: W) {
+    pub(crate) fn read(&mut self, read: Read, waiter: W) {
         let shards = self.links.len();
         match read.route() {
             Route::Key(hash) => self.enqueue(shard_of(hash, shards), Request::Read(read), Origin::Whole(waiter)),
@@ -148,7 +148,7 @@ impl<W> ClientCore<W> {
     }
 
     /// Subscribes; changes by writes that come after this are told.
-    pub(super) fn subscribe(&mut self, subscription: SubscriptionId, filter: Filter) {
+    pub(crate) fn subscribe(&mut self, subscription: SubscriptionId, filter: Filter) {
         for shard in self.shards_of(&filter) {
             let frame = Frame::Subscribe { subscription, filter: filter.clone(), from: None };
             self.links[shard].queue.push_back(Queued::Frame(frame));
@@ -158,7 +158,7 @@ impl<W> ClientCore<W> {
     }
 
     /// Ends a subscription.
-    pub(super) fn unsubscribe(&mut self, subscription: SubscriptionId) {
+    pub(crate) fn unsubscribe(&mut self, subscription: SubscriptionId) {
         let Some(Subscription { filter, .. }) = self.subscriptions.remove(&subscription) else { return };
         for shard in self.shards_of(&filter) {
             self.links[shard].queue.push_back(Queued::Frame(Frame::Unsubscribe(subscription)));
@@ -166,7 +166,7 @@ impl<W> ClientCore<W> {
     }
 
     /// Whether anyone watches this table.
-    pub(super) fn watches(&self, table: Table) -> bool {
+    pub(crate) fn watches(&self, table: Table) -> bool {
         self.subscriptions.values().any(|subscription| subscription.filter.table == table)
     }
 
@@ -182,7 +182,7 @@ impl<W> ClientCore<W> {
     }
 
     /// What each shard is to be sent now.
-    pub(super) fn frames(&mut self, now: Millis) -> Vec<(usize, Vec<Frame>)> {
+    pub(crate) fn frames(&mut self, now: Millis) -> Vec<(usize, Vec<Frame>)> {
         let mut all = Vec::new();
         for (shard, link) in self.links.iter_mut().enumerate() {
             let mut frames = std::mem::take(&mut link.again);
@@ -206,7 +206,7 @@ impl<W> ClientCore<W> {
     }
 
     /// A shard has said something. [`AnswerFrame::LeaseExpired`] is not for here.
-    pub(super) fn on_answer(
+    pub(crate) fn on_answer(
         &mut self,
         now: Millis,
         shard: usize,
@@ -215,9 +215,14 @@ impl<W> ClientCore<W> {
     ) {
         match answer {
             AnswerFrame::Reply { request, outcome } => {
+                // Not applied, and welcome again: it stays under way until the next tick sends it once more.
+                if matches!(outcome, Err(RequestError::Busy | RequestError::NotLeader { .. })) {
+                    return;
+                }
                 let Some(InFlight { origin, .. }) = self.links[shard].in_flight.remove(&request) else { return };
                 let outcome = outcome.map_err(|error| match error {
                     RequestError::Refused(refusal) => GcsError::Refused(refusal),
+                    RequestError::TooLarge { bytes, max } => GcsError::TooLarge { bytes, max },
                     _ => GcsError::Forgotten,
                 });
                 self.settle(origin, outcome, effects);
@@ -239,7 +244,8 @@ impl<W> ClientCore<W> {
                 effects.push(ClientEffect::Changed { subscription, change });
             }
             AnswerFrame::Reopened => self.on_reopened(now, shard, effects),
-            AnswerFrame::LeaseExpired { .. } => {}
+            // Finding the leader is for the link to a shard; it says `Reopened` once it has.
+            AnswerFrame::LeaseExpired { .. } | AnswerFrame::NotLeader { .. } => {}
         }
     }
 
@@ -257,7 +263,7 @@ impl<W> ClientCore<W> {
     }
 
     /// Time has passed: what has no answer for too long is sent again, or given up.
-    pub(super) fn on_tick(&mut self, now: Millis, effects: &mut Vec<ClientEffect<W>>) {
+    pub(crate) fn on_tick(&mut self, now: Millis, effects: &mut Vec<ClientEffect<W>>) {
         let Some(before) = now.0.checked_sub(RETRY_AFTER_MS) else { return };
         for shard in 0..self.links.len() {
             self.send_again(now, shard, Millis(before), effects);
@@ -269,12 +275,15 @@ impl<W> ClientCore<W> {
         let link = &mut self.links[shard];
         let mut given_up = Vec::new();
         for (request, waiting) in link.in_flight.iter_mut().filter(|(_, waiting)| waiting.sent_at <= before) {
-            if waiting.attempts >= ATTEMPTS_MAX {
+            if before < Millis(u64::MAX) && waiting.attempts >= ATTEMPTS_MAX {
                 given_up.push(*request);
                 continue;
             }
-            waiting.attempts += 1;
-            waiting.sent_at = now;
+            // That a shard was opened anew, however often, says nothing about whether it answers.
+            if before < Millis(u64::MAX) {
+                waiting.attempts += 1;
+                waiting.sent_at = now;
+            }
             link.again.push(Frame::Request { request: *request, what: waiting.what.clone() });
         }
         for request in given_up {
@@ -304,7 +313,7 @@ impl<W> ClientCore<W> {
 
     /// Requests that are not answered yet.
     #[cfg(test)]
-    pub(super) fn unanswered(&self) -> usize {
+    pub(crate) fn unanswered(&self) -> usize {
         self.links.iter().map(|link| link.queue.len() + link.in_flight.len()).sum()
     }
 }

@@ -6,11 +6,13 @@
 use std::sync::Arc;
 
 use actinic_gcs::{
+    replica::{MembershipChange, MembershipError, PeerMessage, ReplicaId, ReplicaStatus},
     shard::{Change, ClientId, Filter, Request, RequestError, RequestId, SubscriptionId},
     tables::Reply,
     Millis, NodeId,
 };
 use actix::{Message, Recipient};
+use serde::{Deserialize, Serialize};
 
 /// A client has something for a shard.
 #[derive(Message)]
@@ -25,7 +27,7 @@ pub struct Ask {
 }
 
 /// One thing that a client has for a shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Frame {
     /// A request; it is answered by [`AnswerFrame::Reply`].
     Request {
@@ -45,6 +47,63 @@ pub enum Frame {
     },
     /// The end of a subscription.
     Unsubscribe(SubscriptionId),
+    /// A question that may be answered from any replica's rows as they are, however old; answered like a request.
+    StaleRead {
+        /// Its number.
+        request: RequestId,
+        /// The question.
+        what: Arc<Request>,
+    },
+}
+
+/// A client's connection is gone.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub struct ClientGone(pub ClientId);
+
+/// Another replica of the group has said something.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub struct FromPeer {
+    /// Which.
+    pub from: ReplicaId,
+    /// What.
+    pub message: PeerMessage,
+}
+
+/// The connection to another replica was reset: its process has ended, as far as one can tell.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub struct PeerGone(pub ReplicaId);
+
+/// Changes who belongs to the group; answered once that is agreed.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "Result<(), AdminError>")]
+pub struct ChangeMembers(pub MembershipChange);
+
+/// Hands the leadership over, to this replica or to the one that is closest.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub struct TransferLeadership(pub Option<ReplicaId>);
+
+/// Asks what can be seen of a replica; none while it is not open.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Option<ReplicaStatus>")]
+pub struct GetStatus;
+
+/// Why the group's members were not changed, as far as is known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdminError {
+    /// It cannot be done now.
+    #[error(transparent)]
+    Refused(#[from] MembershipError),
+    /// The replica is not open.
+    #[error("this replica is not open")]
+    Closed,
+    /// The leader changed before the group had agreed: look at the members, and ask the new leader again if need be.
+    #[error("the leader changed before the change of members was agreed; it may come about or not")]
+    Unknown,
 }
 
 /// A shard has something for a client.
@@ -58,7 +117,7 @@ pub struct Answers {
 }
 
 /// One thing that a shard has for a client.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum AnswerFrame {
     /// How a request came out.
     Reply {
@@ -99,4 +158,9 @@ pub enum AnswerFrame {
     },
     /// The shard was opened anew, here or elsewhere: subscriptions are to be renewed, and what has no reply sent again.
     Reopened,
+    /// This replica does not lead: what has no reply, and every subscription, belongs to the one that does.
+    NotLeader {
+        /// Where the leader is reached, if that is known.
+        leader: Option<String>,
+    },
 }

@@ -1,98 +1,344 @@
-//! The `GcsShard`: the Actix actor around one [`ShardCore`], here with its rows in memory.
+//! The `GcsShard`: the Actix actor around one replica of one shard.
 //!
-//! Owns: the order of arrival, which is the order of the writes; the time that the core is given; and carrying its effects
-//! out. It decides nothing. Invariants: rows in memory are as durable as they will ever be once they are written, so every
-//! effect is carried out at once; a core that has failed is opened anew on its rows, and all clients are told.
+//! Owns: carrying events to the [`ReplicaCore`] and its effects to the disk, the other replicas and the clients; the ticks;
+//! and opening the replica again when its disk has failed. It decides nothing. The disk half runs on a thread of its own where
+//! it may block ([`disk`]), and inline where rows are in memory.
+//!
+//! Invariants: the arbiter never waits for a disk; effects are carried out in their order; what came with one message, and
+//! with all that had queued behind it, shares one log entry and one fsync; a replica whose disk failed says nothing until
+//! it is open again, and its clients and peers are sent elsewhere.
+
+mod disk;
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+#[cfg(feature = "rocksdb")]
+use actinic_gcs::store::{RocksOptions, StoreIdentity};
 use actinic_gcs::{
-    shard::{ClientId, Effect, ShardCore, ShardFailed, ShardLimits},
-    store::MemoryStore,
+    replica::{
+        Addresses, Bootstrap, PeerMessage, ReplicaConfig, ReplicaCore, ReplicaEffect, ReplicaFailed, ReplicaId,
+        ReplicaStatus,
+    },
+    shard::{ClientId, Effect, RequestError, ShardLimits},
     Millis,
 };
 use actix::prelude::*;
+use futures::channel::oneshot;
 
-use super::messages::{AnswerFrame, Answers, Ask, Frame};
+use self::disk::{Disk, DiskReport};
+use super::messages::{
+    AdminError, AnswerFrame, Answers, Ask, ChangeMembers, ClientGone, Frame, FromPeer, GetStatus, PeerGone,
+    TransferLeadership,
+};
 
-/// Between looks at the leases.
-const TICK: Duration = Duration::from_millis(500);
+/// Between ticks where others must hear that the leader lives.
+const TICK: Duration = Duration::from_millis(10);
+/// Between ticks of a replica that is alone.
+const TICK_ALONE: Duration = Duration::from_millis(500);
+/// Before a replica whose disk failed is opened again.
+const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
-/// The shard's Actix actor.
+/// The way to the other replicas. Never blocks; may lose what it is given.
+pub trait PeerLinks: Send {
+    /// Sends.
+    fn send(&mut self, to: ReplicaId, message: PeerMessage);
+    /// Who belongs to the group now, and where each is reached.
+    fn set_members(&mut self, members: &Addresses);
+}
+
+/// Where a replica keeps its rows.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ShardStore {
+    /// In memory: gone with the process.
+    Memory,
+    /// In a folder.
+    #[cfg(feature = "rocksdb")]
+    Rocks {
+        /// Which folder.
+        path: std::path::PathBuf,
+        /// Whose it is.
+        identity: StoreIdentity,
+        /// How it is kept.
+        options: RocksOptions,
+    },
+}
+
+/// What a replica's actor is made of.
+pub struct ShardSetup {
+    /// The shard, by its place among all.
+    pub index: usize,
+    /// The replica.
+    pub replica: ReplicaConfig,
+    /// How it begins where its store is empty.
+    pub bootstrap: Bootstrap,
+    /// Where it keeps its rows.
+    pub store: ShardStore,
+    /// The way to the others, if there are any.
+    pub links: Option<Box<dyn PeerLinks>>,
+}
+
+impl ShardSetup {
+    /// A replica that is alone, with its rows in memory.
+    #[must_use]
+    pub fn alone(index: usize) -> Self {
+        let id = ReplicaId(1);
+        Self {
+            index,
+            replica: ReplicaConfig::new(id, 0),
+            bootstrap: Bootstrap::Found([(id, String::new())].into()),
+            store: ShardStore::Memory,
+            links: None,
+        }
+    }
+}
+
+/// A replica's Actix actor.
 pub struct GcsShard {
-    index: usize,
-    began: Instant,
-    core: Option<ShardCore<MemoryStore>>,
+    setup: ShardSetup,
+    core: Option<ReplicaCore>,
+    disk: Option<Disk>,
     clients: BTreeMap<ClientId, Recipient<Answers>>,
-    effects: Vec<Effect>,
+    effects: Vec<ReplicaEffect>,
+    admin: Vec<oneshot::Sender<Result<(), AdminError>>>,
+    ticks: Option<SpawnHandle>,
+    /// Which opening of the disk reports are of.
+    opening: u64,
+}
+
+/// One wake-up's answers, by client.
+type Outbox = BTreeMap<ClientId, Vec<AnswerFrame>>;
+
+fn unix_now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl GcsShard {
-    /// An empty shard, the one at `index` among all. Its time begins now.
+    /// A replica, not open yet.
     #[must_use]
-    pub fn new(index: usize) -> Self {
-        Self { index, began: Instant::now(), core: None, clients: BTreeMap::new(), effects: Vec::new() }
-    }
-
-    fn now(&self) -> Millis {
-        Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
-    }
-
-    fn on_frame(&mut self, client: ClientId, frame: Frame) -> Result<(), ShardFailed> {
-        let now = self.now();
-        let Some(core) = &mut self.core else { return Err(ShardFailed::Stopped) };
-        match frame {
-            Frame::Request { request, what } => core.on_request(now, request, client, &what, &mut self.effects),
-            Frame::Subscribe { subscription, filter, from } => {
-                core.on_subscribe(client, subscription, filter, from, &mut self.effects)
-            }
-            Frame::Unsubscribe(subscription) => {
-                core.on_unsubscribe(client, subscription);
-                Ok(())
-            }
-        }
-    }
-
-    /// Carries out what the core asks for: one message a client.
-    fn carry_out(&mut self) {
-        let mut answers: BTreeMap<ClientId, Vec<AnswerFrame>> = BTreeMap::new();
-        for effect in self.effects.drain(..) {
-            if let Some((client, frame)) = addressed(effect, self.clients.keys().next()) {
-                answers.entry(client).or_default().push(frame);
-            }
-        }
-        for (client, frames) in answers {
-            self.send(client, frames);
-        }
-    }
-
-    fn send(&self, client: ClientId, frames: Vec<AnswerFrame>) {
-        if let Some(recipient) = self.clients.get(&client) {
-            recipient.do_send(Answers { shard: self.index, frames });
-        }
-    }
-
-    fn reopen(&mut self, failure: &ShardFailed, ctx: &mut Context<Self>) {
-        tracing::error!(shard = self.index, error = %failure, "a shard of the control store failed and is opened anew");
-        self.open(ctx);
-        let clients: Vec<ClientId> = self.clients.keys().copied().collect();
-        for client in clients {
-            self.send(client, vec![AnswerFrame::Reopened]);
+    pub fn new(setup: ShardSetup) -> Self {
+        Self {
+            setup,
+            core: None,
+            disk: None,
+            clients: BTreeMap::new(),
+            effects: Vec::new(),
+            admin: Vec::new(),
+            ticks: None,
+            opening: 0,
         }
     }
 
     fn open(&mut self, ctx: &mut Context<Self>) {
-        let store = self.core.take().map(ShardCore::into_store).unwrap_or_default();
-        match ShardCore::open(store, ShardLimits::default()) {
+        self.opening += 1;
+        let ShardSetup { store, bootstrap, .. } = &self.setup;
+        let report = (self.opening, ctx.address().recipient());
+        self.disk = Some(Disk::open(store.clone(), bootstrap.clone(), ShardLimits::default(), report));
+        self.work(ctx);
+    }
+
+    /// The disk is open.
+    fn begin(&mut self, recovered: actinic_gcs::replica::Recovered, ctx: &mut Context<Self>) {
+        let alone = recovered.position.addresses.len() <= 1;
+        let addresses = recovered.position.addresses.clone();
+        match ReplicaCore::open(self.setup.replica.clone(), recovered) {
             Ok(core) => self.core = Some(core),
-            Err(error) => {
-                tracing::error!(shard = self.index, %error, "a shard of the control store cannot be opened and ends");
-                ctx.stop();
+            Err(error) => return self.step_aside(&error, ctx),
+        }
+        if let Some(links) = &mut self.setup.links {
+            links.set_members(&addresses);
+        }
+        self.tick_every(if alone && self.setup.links.is_none() { TICK_ALONE } else { TICK }, ctx);
+        self.send_all(&AnswerFrame::Reopened);
+    }
+
+    fn tick_every(&mut self, period: Duration, ctx: &mut Context<Self>) {
+        if let Some(ticks) = self.ticks.take() {
+            ctx.cancel_future(ticks);
+        }
+        self.ticks = Some(ctx.run_interval(period, |this, ctx| {
+            let now = unix_now();
+            if let Some(core) = &mut this.core {
+                core.on_tick(now, &mut this.effects);
+            }
+            this.work(ctx);
+        }));
+    }
+
+    /// The disk failed. Others take over at once, where there are others; this replica tries again in a while.
+    fn step_aside(&mut self, failure: &ReplicaFailed, ctx: &mut Context<Self>) {
+        tracing::error!(shard = self.setup.index, error = %failure, "a replica of the control store steps aside");
+        if let Some(mut core) = self.core.take() {
+            self.effects.clear();
+            core.transfer_leadership(None);
+            // Only messages: there is no disk that could do its jobs.
+            let _ = core.poll(&mut self.effects);
+            for effect in std::mem::take(&mut self.effects) {
+                if let (ReplicaEffect::Send { to, message }, Some(links)) = (effect, &mut self.setup.links) {
+                    links.send(to, message);
+                }
             }
         }
+        self.admin.drain(..).for_each(|answer| drop(answer.send(Err(AdminError::Closed))));
+        self.send_all(&AnswerFrame::NotLeader { leader: None });
+        self.disk = None;
+        ctx.run_later(REOPEN_AFTER, |this, ctx| this.open(ctx));
+    }
+
+    fn on_frame(&mut self, client: ClientId, frame: Frame, out: &mut Outbox) {
+        let Some(core) = &mut self.core else {
+            return out.entry(client).or_default().push(AnswerFrame::NotLeader { leader: None });
+        };
+        match frame {
+            Frame::Request { request, what } => {
+                let what = std::sync::Arc::unwrap_or_clone(what);
+                core.on_request(unix_now(), client, request, what, &mut self.effects);
+            }
+            Frame::StaleRead { request, what } => match std::sync::Arc::unwrap_or_clone(what) {
+                actinic_gcs::shard::Request::Read(read) => {
+                    core.on_stale_read(client, request, read, &mut self.effects);
+                }
+                write => core.on_request(unix_now(), client, request, write, &mut self.effects),
+            },
+            Frame::Subscribe { subscription, filter, from } => {
+                core.on_subscribe(client, subscription, filter, from, &mut self.effects);
+            }
+            Frame::Unsubscribe(subscription) => core.on_unsubscribe(client, subscription, &mut self.effects),
+        }
+    }
+
+    /// Lets the core work, and carries out what it asks for, until nothing is left to be done here.
+    fn work(&mut self, ctx: &mut Context<Self>) {
+        let mut out = Outbox::new();
+        self.work_into(&mut out, ctx);
+        for (client, frames) in out {
+            self.send(client, frames);
+        }
+    }
+
+    fn work_into(&mut self, out: &mut Outbox, ctx: &mut Context<Self>) {
+        loop {
+            if let Some(core) = &mut self.core {
+                if let Err(failure) = core.poll(&mut self.effects) {
+                    return self.step_aside(&failure, ctx);
+                }
+            }
+            for effect in std::mem::take(&mut self.effects) {
+                self.carry_out(effect, out, ctx);
+            }
+            let Some(disk) = &mut self.disk else { return };
+            // A disk in memory has done it all by now.
+            match disk.work() {
+                None => return,
+                Some(report) => {
+                    if !self.take_report(report, ctx) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what the disk has done; false where there is no replica any more.
+    fn take_report(&mut self, report: DiskReport, ctx: &mut Context<Self>) -> bool {
+        if report.opening != self.opening || self.disk.is_none() {
+            return false;
+        }
+        if let Some(recovered) = report.opened {
+            self.begin(recovered, ctx);
+        }
+        for done in report.done {
+            let Some(core) = &mut self.core else { return false };
+            if let Err(failure) = core.on_disk(done, &mut self.effects) {
+                self.step_aside(&failure, ctx);
+                return false;
+            }
+        }
+        if let Some(failure) = report.failure {
+            self.step_aside(&failure, ctx);
+            return false;
+        }
+        true
+    }
+
+    fn carry_out(&mut self, effect: ReplicaEffect, out: &mut Outbox, ctx: &mut Context<Self>) {
+        match effect {
+            ReplicaEffect::Disk(job) => {
+                if let Some(disk) = &mut self.disk {
+                    disk.push(job);
+                }
+            }
+            ReplicaEffect::Send { to, message } => {
+                if let Some(links) = &mut self.setup.links {
+                    links.send(to, message);
+                }
+            }
+            ReplicaEffect::Client(effect) => {
+                if let Some((client, frame)) = addressed(effect, self.clients.keys().next()) {
+                    out.entry(client).or_default().push(frame);
+                }
+            }
+            ReplicaEffect::Refuse { client, request, error } => {
+                let frame = match error {
+                    RequestError::NotLeader { .. } => self.not_leader(),
+                    error => AnswerFrame::Reply { request, outcome: Err(error) },
+                };
+                let frames = out.entry(client).or_default();
+                if frames.last() != Some(&frame) {
+                    frames.push(frame);
+                }
+            }
+            ReplicaEffect::RefuseSubscription { client, .. } => {
+                let frame = self.not_leader();
+                out.entry(client).or_default().push(frame);
+            }
+            ReplicaEffect::Leader { leader, led, leads } => {
+                tracing::debug!(shard = self.setup.index, ?leader, leads, "the control store's leader has changed");
+                if led {
+                    self.admin.drain(..).for_each(|answer| drop(answer.send(Err(AdminError::Unknown))));
+                    let frame = self.not_leader();
+                    self.clients.keys().for_each(|client| out.entry(*client).or_default().push(frame.clone()));
+                }
+            }
+            ReplicaEffect::Members(members) => {
+                if let Some(links) = &mut self.setup.links {
+                    links.set_members(&members);
+                }
+                self.admin.drain(..).for_each(|answer| drop(answer.send(Ok(()))));
+            }
+            ReplicaEffect::Removed => {
+                tracing::info!(shard = self.setup.index, "this replica was taken out of its group");
+                self.send_all(&AnswerFrame::NotLeader { leader: None });
+                ctx.stop();
+            }
+            other => tracing::error!(effect = ?other, "the shell does not know this effect of a replica"),
+        }
+    }
+
+    fn not_leader(&self) -> AnswerFrame {
+        let leader = self.core.as_ref().and_then(|core| {
+            let leader = core.leader()?;
+            core.addresses().get(&leader).cloned()
+        });
+        AnswerFrame::NotLeader { leader }
+    }
+
+    fn send(&self, client: ClientId, frames: Vec<AnswerFrame>) {
+        if let Some(recipient) = self.clients.get(&client) {
+            recipient.do_send(Answers { shard: self.setup.index, frames });
+        }
+    }
+
+    fn send_all(&self, frame: &AnswerFrame) {
+        self.clients.keys().for_each(|client| self.send(*client, vec![frame.clone()]));
+    }
+
+    fn status(&self) -> Option<ReplicaStatus> {
+        self.core.as_ref().map(ReplicaCore::status)
     }
 }
 
@@ -123,15 +369,6 @@ impl Actor for GcsShard {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.open(ctx);
-        ctx.run_interval(TICK, |this, ctx| {
-            let now = this.now();
-            let Some(core) = &mut this.core else { return };
-            let ticked = core.on_tick(now, &mut this.effects);
-            this.carry_out();
-            if let Err(failure) = ticked {
-                this.reopen(&failure, ctx);
-            }
-        });
     }
 }
 
@@ -141,13 +378,91 @@ impl Handler<Ask> for GcsShard {
     fn handle(&mut self, ask: Ask, ctx: &mut Context<Self>) {
         let Ask { client, answers, frames } = ask;
         self.clients.insert(client, answers);
+        let mut out = Outbox::new();
         for frame in frames {
-            if let Err(failure) = self.on_frame(client, frame) {
-                self.carry_out();
-                // The rest of the frames come again: the client is told that nothing after the failure was done.
-                return self.reopen(&failure, ctx);
-            }
+            self.on_frame(client, frame, &mut out);
         }
-        self.carry_out();
+        self.work_into(&mut out, ctx);
+        for (client, frames) in out {
+            self.send(client, frames);
+        }
+    }
+}
+
+impl Handler<ClientGone> for GcsShard {
+    type Result = ();
+
+    fn handle(&mut self, ClientGone(client): ClientGone, ctx: &mut Context<Self>) {
+        self.clients.remove(&client);
+        if let Some(core) = &mut self.core {
+            core.on_client_gone(client, &mut self.effects);
+        }
+        self.work(ctx);
+    }
+}
+
+impl Handler<FromPeer> for GcsShard {
+    type Result = ();
+
+    fn handle(&mut self, FromPeer { from, message }: FromPeer, ctx: &mut Context<Self>) {
+        if let Some(core) = &mut self.core {
+            core.on_message(from, message, &mut self.effects);
+        }
+        self.work(ctx);
+    }
+}
+
+impl Handler<PeerGone> for GcsShard {
+    type Result = ();
+
+    fn handle(&mut self, PeerGone(peer): PeerGone, ctx: &mut Context<Self>) {
+        if let Some(core) = &mut self.core {
+            core.on_peer_gone(peer);
+        }
+        self.work(ctx);
+    }
+}
+
+impl Handler<DiskReport> for GcsShard {
+    type Result = ();
+
+    fn handle(&mut self, report: DiskReport, ctx: &mut Context<Self>) {
+        if self.take_report(report, ctx) {
+            self.work(ctx);
+        }
+    }
+}
+
+impl Handler<ChangeMembers> for GcsShard {
+    type Result = ResponseFuture<Result<(), AdminError>>;
+
+    fn handle(&mut self, ChangeMembers(change): ChangeMembers, ctx: &mut Context<Self>) -> Self::Result {
+        let (answer, answered) = oneshot::channel();
+        match self.core.as_mut().map(|core| core.change_members(&change)) {
+            None => drop(answer.send(Err(AdminError::Closed))),
+            Some(Err(error)) => drop(answer.send(Err(error.into()))),
+            Some(Ok(())) => self.admin.push(answer),
+        }
+        self.work(ctx);
+        Box::pin(async move { answered.await.unwrap_or(Err(AdminError::Closed)) })
+    }
+}
+
+impl Handler<TransferLeadership> for GcsShard {
+    type Result = ();
+
+    fn handle(&mut self, TransferLeadership(to): TransferLeadership, ctx: &mut Context<Self>) {
+        if let Some(core) = &mut self.core {
+            core.transfer_leadership(to);
+        }
+        self.work(ctx);
+    }
+}
+
+impl Handler<GetStatus> for GcsShard {
+    type Result = Option<ReplicaStatus>;
+
+    fn handle(&mut self, _: GetStatus, _: &mut Context<Self>) -> Self::Result {
+        self.status()
     }
 }

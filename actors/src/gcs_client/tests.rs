@@ -27,7 +27,9 @@ fn shard() -> ShardCore<MemoryStore> {
 fn answer(shard: &mut ShardCore<MemoryStore>, frame: Frame) -> Vec<AnswerFrame> {
     let mut effects = Vec::new();
     match frame {
-        Frame::Request { request, what } => shard.on_request(Millis(0), request, CLIENT, &what, &mut effects).unwrap(),
+        Frame::Request { request, what } | Frame::StaleRead { request, what } => {
+            shard.on_request(Millis(0), request, CLIENT, &what, &mut effects).unwrap();
+        }
         Frame::Subscribe { subscription, filter, from } => {
             shard.on_subscribe(CLIENT, subscription, filter, from, &mut effects).unwrap();
         }

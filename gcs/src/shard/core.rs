@@ -11,7 +11,8 @@
 //! - A write, its changes and its outcome become visible together or not at all.
 //! - After a failure the core refuses everything; it must be opened anew on its store.
 
-use bytes::Bytes;
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     record::{self, RecordError},
     store::{Batch, Column, Store, StoreError},
-    tables::{self, ApplyError, Lease, Read, Reply, Table, Txn, Write},
+    tables::{self, ApplyError, Lease, Read, Reply, Txn, Write},
     Millis, NodeId,
 };
 
@@ -130,6 +131,11 @@ impl<S: Store> ShardCore<S> {
         &self.store
     }
 
+    /// The store, for what is a replica's own.
+    pub(crate) fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
     /// The store, given away; subscriptions are forgotten.
     #[must_use]
     pub fn into_store(self) -> S {
@@ -149,13 +155,34 @@ impl<S: Store> ShardCore<S> {
         effects: &mut Vec<Effect>,
     ) -> Result<(), ShardFailed> {
         self.guarded(|core| match what {
-            Request::Write(write) => core.write(now, request, client, write, effects),
+            Request::Write(write) => {
+                core.writes(vec![(now, vec![(client, request, write.clone())])], Batch::new(), effects)
+            }
             Request::Read(read) => {
                 let outcome = core.read(read)?.map_err(RequestError::Refused);
                 effects.push(Effect::Reply { client, request, outcome, order: core.order() });
                 Ok(())
             }
         })
+    }
+
+    /// Writes that come together, in groups of one time each, in order: they come out as if applied one by one, and are one
+    /// batch of rows, with `own` rows of a replica.
+    ///
+    /// # Errors
+    /// As [`ShardCore::on_request`].
+    pub(crate) fn on_writes(
+        &mut self,
+        groups: Vec<WriteGroup>,
+        own: Batch,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ShardFailed> {
+        self.guarded(|core| core.writes(groups, own, effects))
+    }
+
+    /// Nobody listens any more.
+    pub(crate) fn on_clients_gone(&mut self) {
+        self.subscriptions = Subscriptions::default();
     }
 
     /// A client subscribes, or renews a subscription that it had, here or at another replica: `from` is the number of the
@@ -256,70 +283,80 @@ impl<S: Store> ShardCore<S> {
         settle(tables::read(read, &Txn::new(&self.store)))
     }
 
-    fn write(
+    fn writes(
         &mut self,
-        now: Millis,
-        request: RequestId,
-        client: ClientId,
-        write: &Write,
+        groups: Vec<WriteGroup>,
+        mut own: Batch,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ShardFailed> {
-        let (outcome, order) = match self.requests.admission(&self.store, client, request)? {
-            Admission::Forgotten => (Err(RequestError::Forgotten), Order::Now),
-            Admission::Known(Remembered { applied, outcome }) => {
-                (outcome.map_err(RequestError::Refused), Order::AfterDurable(applied))
+        let mut txn = Txn::new(&self.store);
+        let mut state = Applying { applied: self.applied, changes: Vec::new(), replies: Vec::new() };
+        for (now, writes) in groups {
+            for (client, request, write) in writes {
+                let (outcome, order) = match self.requests.admission(&self.store, client, request)? {
+                    Admission::Forgotten => (Err(RequestError::Forgotten), Order::Now),
+                    Admission::Known(Remembered { applied, outcome }) => {
+                        (outcome.map_err(RequestError::Refused), Order::AfterDurable(applied))
+                    }
+                    Admission::New => {
+                        txn.begin_write();
+                        let outcome = settle(tables::apply(&write, now, &mut txn))?;
+                        if outcome.is_err() {
+                            txn.roll_back();
+                        }
+                        for (table, key) in txn.changed_by_write() {
+                            let sequence = self.changes.append(*table, key.clone());
+                            let subscribers = self.subscriptions.of(*table, key);
+                            if !subscribers.is_empty() {
+                                let value = txn.get(table.column(), key)?;
+                                let change = Change { sequence, table: *table, key: key.clone(), value };
+                                state.changes.push((change, subscribers));
+                            }
+                        }
+                        state.applied += 1;
+                        let remembered = Remembered { applied: state.applied, outcome };
+                        let outcome = remembered.outcome.clone().map_err(RequestError::Refused);
+                        self.requests.remember(client, request, remembered);
+                        (outcome, Order::AfterDurable(state.applied))
+                    }
+                };
+                state.replies.push(Effect::Reply { client, request, outcome, order });
             }
-            Admission::New => {
-                let mut txn = Txn::new(&self.store);
-                let outcome = settle(tables::apply(write, now, &mut txn))?;
-                let (batch, changed) = if outcome.is_ok() { txn.finish() } else { Default::default() };
-                let remembered = Remembered { applied: self.applied + 1, outcome };
-                let changes = self.commit(request, client, &remembered, batch, changed)?;
-                let outcome = remembered.outcome.map_err(RequestError::Refused);
-                effects.push(Effect::Reply { client, request, outcome, order: self.order() });
-                return self.notify(changes, effects);
-            }
-        };
-        effects.push(Effect::Reply { client, request, outcome, order });
-        Ok(())
-    }
-
-    /// Applies a write's rows, its changes and its outcome as one batch; gives the changes with their numbers.
-    fn commit(
-        &mut self,
-        request: RequestId,
-        client: ClientId,
-        remembered: &Remembered,
-        mut batch: Batch,
-        changed: Vec<(Table, Bytes)>,
-    ) -> Result<Vec<(u64, Table, Bytes)>, ShardFailed> {
-        let mut changes = Vec::with_capacity(changed.len());
-        for (table, key) in changed {
-            changes.push((self.changes.append(table, key.clone(), &mut batch)?, table, key));
+            self.changes.write(&mut own)?;
+            self.requests.write(&mut own)?;
         }
-        self.requests.remember(client, request, remembered, &mut batch)?;
-        let counters = Counters { applied: remembered.applied, next_change: self.changes.last() + 1 };
-        batch.put(Column::Meta, COUNTERS, record::encode(&counters)?);
-        self.store.apply(batch)?;
-        self.applied = remembered.applied;
-        Ok(changes)
-    }
-
-    fn notify(&self, changes: Vec<(u64, Table, Bytes)>, effects: &mut Vec<Effect>) -> Result<(), ShardFailed> {
+        let (mut batch, _) = txn.finish();
+        if state.applied > self.applied {
+            let counters = Counters { applied: state.applied, next_change: self.changes.last() + 1 };
+            batch.put(Column::Meta, COUNTERS, record::encode(&counters)?);
+        }
+        batch.append(own);
+        if !batch.is_empty() {
+            self.store.apply(batch)?;
+        }
+        self.requests.on_written();
+        self.applied = state.applied;
+        effects.append(&mut state.replies);
         let order = self.order();
-        for (sequence, table, key) in changes {
-            let subscribers = self.subscriptions.of(table, &key);
-            if subscribers.is_empty() {
-                continue;
-            }
-            let value = self.store.get(table.column(), &key)?;
-            let change = Change { sequence, table, key, value };
+        for (change, subscribers) in state.changes {
             let notify =
                 |(client, subscription)| Effect::Notify { client, subscription, change: change.clone(), order };
             effects.extend(subscribers.into_iter().map(notify));
         }
         Ok(())
     }
+}
+
+/// Writes of one time, each with whose it is.
+pub(crate) type WriteGroup = (Millis, Vec<(ClientId, RequestId, Write)>);
+
+/// Where [`ShardCore::writes`] is.
+struct Applying {
+    applied: u64,
+    /// Changes that somebody watches, and who.
+    changes: Vec<(Change, BTreeSet<(ClientId, SubscriptionId)>)>,
+    /// Told once the rows are written.
+    replies: Vec<Effect>,
 }
 
 /// Tells a refusal, which is an outcome, apart from a failure.

@@ -115,4 +115,24 @@ pub enum RequestError {
     /// fewer requests under way than [`super::ShardLimits::requests_per_client_max`] never sees this.
     #[error("the request is too old to tell whether it was applied")]
     Forgotten,
+    /// This replica does not lead. The request has not been applied here; send it to the leader, under the same number.
+    #[error("this replica does not lead its shard; the leader is {leader:?}")]
+    NotLeader {
+        /// Who leads, if that is known.
+        leader: Option<u64>,
+    },
+    /// Too much waits already. The request has not been applied; send it again a little later, under the same number.
+    #[error("the shard has too much to do; try again a little later")]
+    Busy,
+    /// The request is larger than the shard takes. It has not been applied.
+    #[error("the request has {bytes} bytes, more than the {max} that a shard takes at once")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// The request has no encoding.
+    #[error("the request cannot be encoded")]
+    Unreadable,
 }

@@ -27,6 +27,16 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The column that is changed.
+    #[must_use]
+    pub fn column(&self) -> Column {
+        match self {
+            Self::Put { column, .. } | Self::Delete { column, .. } => *column,
+        }
+    }
+}
+
 /// Changes that are applied together or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -48,6 +58,11 @@ impl Batch {
     /// Adds a delete.
     pub fn delete(&mut self, column: Column, key: impl Into<Bytes>) {
         self.ops.push(Op::Delete { column, key: key.into() });
+    }
+
+    /// Adds all changes of another batch behind these.
+    pub fn append(&mut self, other: Self) {
+        self.ops.extend(other.ops);
     }
 
     /// How many changes there are.

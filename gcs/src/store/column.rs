@@ -65,6 +65,25 @@ columns! {
     Requests = "requests",
     /// Recent changes of watched tables by sequence number.
     Changes = "changes",
+    /// The replica's own: entries of its log by index.
+    Log = "log",
+    /// The replica's own: its vote, its membership, where its log begins, who it is.
+    Raft = "raft",
+}
+
+impl Column {
+    /// Whether the column is part of the state that all replicas of a shard agree on; the others are a replica's own,
+    /// are in no [`View`](super::View), and stay when a [staged](super::Store::stage) state is installed.
+    #[must_use]
+    pub fn is_shared(self) -> bool {
+        !matches!(self, Self::Log | Self::Raft)
+    }
+
+    /// The column with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|column| column.name() == name)
+    }
 }
 
 impl fmt::Display for Column {

@@ -1,13 +1,20 @@
 //! What every store must do, as one suite of checks.
 //!
 //! Owns: the checks. A store's own tests make a [`Fixture`] and call [`run`]; a store on disk adds its checks of torn
-//! writes there. The suite draws its cases from a fixed seed, so a failure repeats.
+//! writes there, with the [`History`] that crashes are checked against. The suite draws its cases from a fixed seed, so
+//! a failure repeats.
+
+mod crashes;
+mod stages;
+mod views;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::{Batch, Column, Row, Store};
+
+pub use crashes::History;
 
 /// How the suite comes by stores.
 pub trait Fixture {
@@ -17,8 +24,12 @@ pub trait Fixture {
     /// A new, empty store.
     fn open(&mut self) -> Self::Store;
 
-    /// The same store, closed and opened again; a store in memory gives back what it got.
+    /// The same store, closed and opened again; a store in memory gives back what it got, without its stage.
     fn reopen(&mut self, store: Self::Store) -> Self::Store;
+
+    /// The store that is found after its process died at this moment. A store in memory, which has nothing to lose but
+    /// all, gives back what it got, without its stage.
+    fn crash(&mut self, store: Self::Store) -> Self::Store;
 }
 
 /// Runs every check.
@@ -35,6 +46,9 @@ pub fn run<F: Fixture>(fixture: &mut F) {
     empty_keys_and_values_are_rows_like_others(fixture);
     rows_survive_reopening(fixture);
     a_store_behaves_as_ordered_maps_do(fixture);
+    views::run(fixture);
+    stages::run(fixture);
+    crashes::run(fixture);
 }
 
 fn get(store: &impl Store, column: Column, key: &[u8]) -> Option<Bytes> {

@@ -22,13 +22,46 @@ pub struct Txn<'a> {
     store: &'a dyn Store,
     pending: BTreeMap<(Column, Bytes), Option<Bytes>>,
     changed: Vec<(Table, Bytes)>,
+    /// What the write at hand has replaced among the pending changes, and how many watched rows had changed before it.
+    undo: Vec<Undo>,
+    changed_before: usize,
 }
+
+type Undo = ((Column, Bytes), Option<Option<Bytes>>);
 
 impl<'a> Txn<'a> {
     /// No changes over `store`.
     #[must_use]
     pub fn new(store: &'a dyn Store) -> Self {
-        Self { store, pending: BTreeMap::new(), changed: Vec::new() }
+        Self { store, pending: BTreeMap::new(), changed: Vec::new(), undo: Vec::new(), changed_before: 0 }
+    }
+
+    /// The next write begins: what came before stays, whatever becomes of it.
+    pub(crate) fn begin_write(&mut self) {
+        self.undo.clear();
+        self.changed_before = self.changed.len();
+    }
+
+    /// Takes the changes of the write at hand back: it is refused.
+    pub(crate) fn roll_back(&mut self) {
+        for (key, before) in self.undo.drain(..).rev() {
+            match before {
+                Some(value) => self.pending.insert(key, value),
+                None => self.pending.remove(&key),
+            };
+        }
+        self.changed.truncate(self.changed_before);
+    }
+
+    fn set(&mut self, column: Column, key: Bytes, value: Option<Bytes>) {
+        let at = (column, key);
+        let before = self.pending.insert(at.clone(), value);
+        self.undo.push((at, before));
+    }
+
+    /// The watched rows that the write at hand has changed, in order.
+    pub(crate) fn changed_by_write(&self) -> &[(Table, Bytes)] {
+        &self.changed[self.changed_before..]
     }
 
     /// The changes as a batch, and the watched rows among them in the order in which they changed.
@@ -45,7 +78,7 @@ impl<'a> Txn<'a> {
     }
 
     /// The value of `key`, pending changes included.
-    pub(super) fn get(&self, column: Column, key: &Bytes) -> Result<Option<Bytes>, StoreError> {
+    pub(crate) fn get(&self, column: Column, key: &Bytes) -> Result<Option<Bytes>, StoreError> {
         if !self.pending.is_empty() {
             if let Some(value) = self.pending.get(&(column, key.clone())) {
                 return Ok(value.clone());
@@ -120,12 +153,12 @@ impl<'a> Txn<'a> {
 
     /// Puts bytes at `key`.
     pub(super) fn put(&mut self, column: Column, key: Bytes, value: Bytes) {
-        self.pending.insert((column, key), Some(value));
+        self.set(column, key, Some(value));
     }
 
     /// Takes `key` away.
     pub(super) fn delete(&mut self, column: Column, key: Bytes) {
-        self.pending.insert((column, key), None);
+        self.set(column, key, None);
     }
 
     /// Puts a record at `key`.

@@ -35,6 +35,7 @@ fn start() -> Arc<RunningNode> {
         inline_bytes_max: INLINE_BYTES_MAX,
         arbiters: 1,
         seed: 1,
+        gcs: crate::node::GcsStorage::Memory,
     })
     .unwrap()
 }

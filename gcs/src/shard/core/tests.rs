@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use bytes::Bytes;
+
 use super::*;
+use crate::tables::Table;
 use crate::{
     shard::Scope,
     spec::NodeDeath,
@@ -289,6 +292,63 @@ impl Store for Failing {
         self.1 -= 1;
         self.0.apply(batch)
     }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.0.sync()
+    }
+
+    fn view(&self) -> Result<Box<dyn crate::store::View>, StoreError> {
+        self.0.view()
+    }
+
+    fn clear_stage(&mut self) -> Result<(), StoreError> {
+        self.0.clear_stage()
+    }
+
+    fn stage(&mut self, rows: &[(Column, Bytes, Bytes)]) -> Result<(), StoreError> {
+        self.0.stage(rows)
+    }
+
+    fn install(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.0.install(batch)
+    }
+}
+
+#[test]
+fn writes_that_come_together_come_out_as_if_one_by_one() {
+    let put = |key: &'static str, value: &'static str, overwrite| {
+        KeyValueWrite::Put {
+            namespace: "".into(),
+            key: Bytes::from_static(key.as_bytes()),
+            value: Bytes::from_static(value.as_bytes()),
+            overwrite,
+        }
+    };
+    let writes = [put("a", "1", true), put("a", "2", false), put("b", "1", true), put("a", "3", true)];
+    let mut one_by_one = ShardCore::open(MemoryStore::new(), ShardLimits::default()).unwrap();
+    let mut effects = Vec::new();
+    for (number, write) in writes.iter().enumerate() {
+        one_by_one.on_request(Millis(5), RequestId(number as u64), CLIENT, &write.clone().into(), &mut effects).unwrap();
+    }
+    let mut together = ShardCore::open(MemoryStore::new(), ShardLimits::default()).unwrap();
+    let numbered = writes.iter().enumerate().map(|(number, write)| {
+        (CLIENT, RequestId(number as u64), crate::tables::Write::from(write.clone()))
+    });
+    let mut numbered: Vec<_> = numbered.collect();
+    numbered.push(numbered[3].clone());
+    let mut batched = Vec::new();
+    together.on_writes(vec![(Millis(5), numbered)], Batch::new(), &mut batched).unwrap();
+    assert_eq!(batched.pop(), effects.last().cloned(), "a retry in the same batch is answered, not applied");
+    assert_eq!(batched, effects);
+    together.sanity_check().unwrap();
+    for column in [Column::KeyValue, Column::Meta] {
+        let rows = |core: &ShardCore<MemoryStore>| core.store().scan(column, b"", b"", 10).unwrap();
+        assert_eq!(rows(&together), rows(&one_by_one), "{column}");
+    }
+    let (mut later, mut again) = (Vec::new(), Vec::new());
+    together.on_request(Millis(6), RequestId(1), CLIENT, &writes[1].clone().into(), &mut later).unwrap();
+    one_by_one.on_request(Millis(6), RequestId(1), CLIENT, &writes[1].clone().into(), &mut again).unwrap();
+    assert_eq!(later, again, "a later retry is answered as well");
 }
 
 #[test]

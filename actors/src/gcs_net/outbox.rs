@@ -1,0 +1,213 @@
+//! What is to go out on one connection.
+//!
+//! Owns: the bytes between whoever has something to say and the socket, and writing them: whatever has queued up while one
+//! write was under way goes out in the next, as one. Does not own the connection's end. Invariants: putting something in
+//! never waits; the queue is bounded by one frame beyond its bound; a reader that takes nothing for too long is an error.
+
+use std::{io, time::Duration};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    sync::Notify,
+    time::timeout,
+};
+
+use super::wire::{FRAME_BYTES_MAX, LENGTH_BYTES};
+
+/// Bytes of one write.
+const WRITE_BYTES_MAX: usize = 1 << 20;
+
+/// Why something is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unsent {
+    /// The queue is full: the other side does not read.
+    Full,
+    /// It is larger than a frame may be.
+    TooLong { bytes: usize },
+    /// It has no encoding.
+    Unencodable,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: BytesMut,
+    /// Bytes that are being written.
+    writing: usize,
+}
+
+/// The queue.
+pub(super) struct Outbox {
+    queue: Mutex<Queue>,
+    bytes_max: usize,
+    filled: Notify,
+    drained: Notify,
+}
+
+impl Outbox {
+    /// An empty one that is full beyond so many bytes.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { queue: Mutex::default(), bytes_max, filled: Notify::new(), drained: Notify::new() }
+    }
+
+    /// Puts a frame in.
+    pub(super) fn push(&self, body: &impl Serialize) -> Result<(), Unsent> {
+        self.push_with(|bytes| rmp_serde::encode::write(&mut bytes.writer(), body).map_err(|_| Unsent::Unencodable))
+    }
+
+    /// Puts a frame of these bytes in; without bytes it says only that one lives.
+    pub(super) fn push_bytes(&self, body: &[u8]) -> Result<(), Unsent> {
+        self.push_with(|bytes| {
+            bytes.put_slice(body);
+            Ok(())
+        })
+    }
+
+    fn push_with(&self, encode: impl FnOnce(&mut BytesMut) -> Result<(), Unsent>) -> Result<(), Unsent> {
+        let mut queue = self.queue.lock();
+        if queue.waiting.len() + queue.writing > self.bytes_max {
+            return Err(Unsent::Full);
+        }
+        let start = queue.waiting.len();
+        queue.waiting.put_u32_le(0);
+        let encoded = encode(&mut queue.waiting);
+        let bytes = queue.waiting.len() - start - LENGTH_BYTES;
+        let encoded = encoded.and(if bytes > FRAME_BYTES_MAX { Err(Unsent::TooLong { bytes }) } else { Ok(()) });
+        match encoded {
+            Ok(()) => {
+                let length = u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
+                queue.waiting[start..start + LENGTH_BYTES].copy_from_slice(&length);
+                self.filled.notify_one();
+            }
+            Err(_) => queue.waiting.truncate(start),
+        }
+        encoded
+    }
+
+    /// Bytes that are not written yet.
+    pub(super) fn len(&self) -> usize {
+        let queue = self.queue.lock();
+        queue.waiting.len() + queue.writing
+    }
+
+    /// Forgets what is not written.
+    pub(super) fn clear(&self) {
+        *self.queue.lock() = Queue::default();
+        self.drained.notify_one();
+    }
+
+    /// Waits until at most `bytes` are not written yet. For one at a time.
+    pub(super) async fn at_most(&self, bytes: usize) {
+        while self.len() > bytes {
+            self.drained.notified().await;
+        }
+    }
+
+    fn take(&self) -> Option<Bytes> {
+        let mut queue = self.queue.lock();
+        let bytes = queue.waiting.len().min(WRITE_BYTES_MAX);
+        queue.writing = bytes;
+        if bytes == 0 {
+            if queue.waiting.capacity() > WRITE_BYTES_MAX {
+                queue.waiting = BytesMut::new();
+            }
+            return None;
+        }
+        Some(queue.waiting.split_to(bytes).freeze())
+    }
+
+    fn written(&self, bytes: usize) {
+        let mut queue = self.queue.lock();
+        queue.writing = queue.writing.saturating_sub(bytes);
+        drop(queue);
+        self.drained.notify_one();
+    }
+
+    /// Writes what comes in, until the connection fails. Where nothing comes for `idle` an empty frame goes out; where
+    /// nothing is taken for `stall` that is an error.
+    pub(super) async fn write_to(
+        &self,
+        socket: &mut (impl AsyncWrite + Unpin),
+        idle: Option<Duration>,
+        stall: Duration,
+    ) -> io::Error {
+        loop {
+            let Some(mut bytes) = self.take() else {
+                let filled = self.filled.notified();
+                match idle {
+                    None => filled.await,
+                    Some(idle) if timeout(idle, filled).await.is_err() => {
+                        let _ = self.push_bytes(&[]);
+                    }
+                    Some(_) => {}
+                }
+                continue;
+            };
+            while !bytes.is_empty() {
+                match timeout(stall, socket.write_buf(&mut bytes)).await {
+                    Err(_) => return io::Error::new(io::ErrorKind::TimedOut, "the other side reads nothing"),
+                    Ok(Err(error)) => return error,
+                    Ok(Ok(0)) => return io::ErrorKind::WriteZero.into(),
+                    Ok(Ok(written)) => self.written(written),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gcs_net::{
+        inbox::Inbox,
+        wire::{decode, FRAME_BYTES_MAX},
+    };
+
+    #[actix::test]
+    async fn what_queued_up_comes_out_in_order() {
+        let (mut near, far) = tokio::io::duplex(1 << 16);
+        let outbox = Outbox::new(1 << 20);
+        for n in 0..100_u32 {
+            outbox.push(&n).unwrap();
+        }
+        let mut inbox = Inbox::new(far, FRAME_BYTES_MAX);
+        let reading = async {
+            let mut seen: Vec<u32> = Vec::new();
+            while seen.len() < 100 {
+                let frames = inbox.frames().await.unwrap().expect("the other side is open");
+                seen.extend(frames.iter().map(|frame| decode::<u32>(frame).unwrap()));
+            }
+            seen
+        };
+        tokio::select! {
+            seen = reading => assert_eq!(seen, (0..100).collect::<Vec<u32>>()),
+            error = outbox.write_to(&mut near, None, Duration::from_secs(10)) => panic!("{error}"),
+        }
+    }
+
+    #[actix::test]
+    async fn one_who_reads_nothing_is_an_error() {
+        let (mut near, _far) = tokio::io::duplex(16);
+        let outbox = Outbox::new(1 << 20);
+        outbox.push_bytes(&[7; 100]).unwrap();
+        let error = outbox.write_to(&mut near, None, Duration::from_millis(1)).await;
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(outbox.len(), 88);
+    }
+
+    #[test]
+    fn a_full_queue_takes_nothing_and_a_frame_too_long_leaves_no_trace() {
+        let outbox = Outbox::new(10);
+        assert_eq!(
+            outbox.push_bytes(&vec![0; FRAME_BYTES_MAX + 1]),
+            Err(Unsent::TooLong { bytes: FRAME_BYTES_MAX + 1 })
+        );
+        assert_eq!(outbox.len(), 0);
+        outbox.push_bytes(&[0; 20]).unwrap();
+        assert_eq!(outbox.push_bytes(&[0]), Err(Unsent::Full));
+        outbox.clear();
+        outbox.push_bytes(&[0]).unwrap();
+    }
+}

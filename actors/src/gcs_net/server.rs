@@ -1,0 +1,245 @@
+//! `GcsServer`: a process's replicas, served to others.
+//!
+//! Owns: the threads of the shards (each an arbiter of its own) and of the listener; checking what can be checked before
+//! anything starts; and the orderly end, which hands leadership over first. Does not own what replicas decide.
+//!
+//! Invariants: an error at the start leaves no thread behind; once dropped or shut down all threads have ended and all
+//! folders are free; only [`GcsServer::shut_down`] is orderly, a drop is as abrupt as a crash.
+
+mod start;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    future::Future,
+    net::{SocketAddr, TcpListener},
+    sync::{mpsc, Arc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use actinic_gcs::replica::{Bootstrap, ReplicaConfig, ReplicaId, ReplicaStatus};
+use actix::prelude::*;
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, Instant},
+};
+
+use self::start::{check_store, serve};
+use super::{
+    listener::{Refused, RefusedCallers},
+    wire::Membership,
+    NetLimits, ServerError,
+};
+use crate::gcs_client::{
+    messages::{GetStatus, TransferLeadership},
+    GcsShard, ShardStore,
+};
+
+/// How long it may take to hand leadership over.
+const TRANSFER_MAX: Duration = Duration::from_secs(2);
+/// Between looks at either.
+const LOOK: Duration = Duration::from_millis(2);
+/// How long the server's own thread may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// One replica.
+#[derive(Clone, Debug)]
+pub struct ShardSpec {
+    /// Of which shard, by its place among all.
+    pub index: usize,
+    /// The replica.
+    pub replica: ReplicaConfig,
+    /// How it begins where its store is empty.
+    pub bootstrap: Bootstrap,
+    /// Where it keeps its rows.
+    pub store: ShardStore,
+}
+
+/// What a server is made of.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Where it listens; port 0 for any that is free.
+    pub listen: SocketAddr,
+    /// The cluster. Beyond loopback it has a token.
+    pub membership: Membership,
+    /// The replicas, of different shards.
+    pub shards: Vec<ShardSpec>,
+    /// The bounds.
+    pub limits: NetLimits,
+}
+
+/// What is to be seen of a server.
+#[derive(Clone, Debug)]
+pub struct ServerStatus {
+    /// By shard; none while a replica is not open.
+    pub replicas: BTreeMap<usize, Option<ReplicaStatus>>,
+    /// Connections that are open.
+    pub connections: usize,
+    /// The last callers that were not let in.
+    pub refused: Vec<Refused>,
+}
+
+/// A running server.
+pub struct GcsServer {
+    address: SocketAddr,
+    system: System,
+    thread: Option<JoinHandle<()>>,
+    shards: BTreeMap<usize, Addr<GcsShard>>,
+    places: Arc<Semaphore>,
+    limits: NetLimits,
+    refused: RefusedCallers,
+}
+
+impl GcsServer {
+    /// Starts a server; its replicas are open when this returns.
+    ///
+    /// # Errors
+    /// [`ServerError`]: nothing was started, or all that was has ended.
+    pub fn start(config: ServerConfig) -> Result<Self, ServerError> {
+        let address = config.listen;
+        check(&config)?;
+        let listener = TcpListener::bind(address).map_err(|source| ServerError::Listen { address, source })?;
+        Self::start_on(listener, config)
+    }
+
+    /// Starts a server on a socket that is bound already, whatever the configuration says: for those who must know their
+    /// own address beforehand.
+    ///
+    /// # Errors
+    /// As [`GcsServer::start`].
+    pub fn start_on(listener: TcpListener, mut config: ServerConfig) -> Result<Self, ServerError> {
+        let unusable = |source| ServerError::Listen { address: config.listen, source };
+        let address = listener.local_addr().map_err(unusable)?;
+        listener.set_nonblocking(true).map_err(unusable)?;
+        config.listen = address;
+        check(&config)?;
+        for ShardSpec { index, store, .. } in &config.shards {
+            check_store(store).map_err(|source| ServerError::Store { shard: *index, source })?;
+        }
+        let limits = config.limits;
+        let places = Arc::new(Semaphore::new(limits.connections_max));
+        let refused = RefusedCallers::default();
+        let (started, starting) = mpsc::sync_channel(1);
+        let (thread_places, thread_refused) = (places.clone(), refused.clone());
+        let thread = thread::Builder::new().name("actinic-gcs-net".to_owned());
+        let thread = thread
+            .spawn(move || serve(listener, config, (thread_places, thread_refused), &started))
+            .map_err(|error| ServerError::Thread(Some(error)))?;
+        match starting.recv() {
+            Ok(Ok((system, shards))) => {
+                Ok(Self { address, system, thread: Some(thread), shards, places, limits, refused })
+            }
+            Ok(Err(error)) => {
+                let _ = thread.join();
+                Err(error)
+            }
+            Err(_) => Err(ServerError::Thread(None)),
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What is to be seen of it.
+    #[must_use]
+    pub fn status(&self) -> ServerStatus {
+        let shards = self.shards.clone();
+        let looked = self.run(move || async move {
+            let mut all = BTreeMap::new();
+            for (index, shard) in shards {
+                all.insert(index, shard.send(GetStatus).await.ok().flatten());
+            }
+            all
+        });
+        ServerStatus {
+            replicas: looked.unwrap_or_else(|| self.shards.keys().map(|index| (*index, None)).collect()),
+            connections: self.limits.connections_max - self.places.available_permits(),
+            refused: self.refused.lock().iter().cloned().collect(),
+        }
+    }
+
+    /// The replica of a shard, if it is here.
+    #[must_use]
+    pub fn shard(&self, index: usize) -> Option<Addr<GcsShard>> {
+        self.shards.get(&index).cloned()
+    }
+
+    /// Hands leadership over where there is somebody to take it, and ends. Nobody waits for a timeout then.
+    pub fn shut_down(self) {
+        let shards: Vec<Addr<GcsShard>> = self.shards.values().cloned().collect();
+        let handed_over = self.run(move || async move {
+            let leaders = futures::future::join_all(shards.iter().map(hand_over)).await;
+            leaders.into_iter().all(|handed_over| handed_over)
+        });
+        if handed_over != Some(true) {
+            tracing::warn!("the control store ends while it leads: nobody took the leadership over in time");
+        }
+    }
+
+    /// Runs something on the server's own thread, and waits for its end.
+    fn run<T, F>(&self, make: impl FnOnce() -> F + Send + 'static) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+    {
+        let (result, answer) = mpsc::sync_channel(1);
+        self.system.arbiter().spawn_fn(move || {
+            actix_rt::spawn(async move { drop(result.send(make().await)) });
+        });
+        answer.recv_timeout(ANSWER_MAX).ok()
+    }
+}
+
+impl Drop for GcsServer {
+    fn drop(&mut self) {
+        self.system.stop();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread of a control store's server panicked");
+        }
+    }
+}
+
+impl fmt::Debug for GcsServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GcsServer").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+fn check(config: &ServerConfig) -> Result<(), ServerError> {
+    let ServerConfig { listen, membership, shards, .. } = config;
+    if !listen.ip().is_loopback() && membership.token.is_none() {
+        return Err(ServerError::OpenToAll(*listen));
+    }
+    let mut seen = BTreeSet::new();
+    for ShardSpec { index, replica, .. } in shards {
+        if !seen.insert(*index) {
+            return Err(ServerError::Twice(*index));
+        }
+        if replica.id == ReplicaId(0) {
+            return Err(ServerError::Nameless(*index));
+        }
+    }
+    Ok(())
+}
+
+/// Gives whether a replica leads no more, or has nobody to hand over to.
+async fn hand_over(shard: &Addr<GcsShard>) -> bool {
+    let since = Instant::now();
+    let mut asked = false;
+    while since.elapsed() < TRANSFER_MAX {
+        match shard.send(GetStatus).await.ok().flatten() {
+            Some(status) if status.leads && status.voters.len() > 1 => {
+                if !std::mem::replace(&mut asked, true) {
+                    shard.do_send(TransferLeadership(None));
+                }
+                sleep(LOOK).await;
+            }
+            _ => return true,
+        }
+    }
+    false
+}

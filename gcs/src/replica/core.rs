@@ -1,0 +1,580 @@
+//! The consensus half of a replica.
+//!
+//! Owns: batching writes into entries, confirming reads, turning Raft's readiness into effects in their order, the election
+//! timeouts, membership, and what stays in the log. Does not own rows: it never sees the state machine, only how far the
+//! disk has come.
+//!
+//! Call order: any number of `on_*`, then one [`ReplicaCore::poll`], then carry out what it gave. Nothing leaves without
+//! a poll.
+//!
+//! Invariants:
+//! - A message that promises something leaves after the disk has said that it is durable, in the order of the promises.
+//! - A request is answered here only by a refusal, and only while no entry holds it.
+//! - The same events with the same seed give the same effects.
+
+mod asked;
+#[cfg(any(test, feature = "suite"))]
+mod faulty;
+mod ready;
+
+use std::collections::VecDeque;
+
+use raft::{
+    eraftpb::{ConfChange, ConfChangeType, Message, MessageType},
+    Config, RawNode, SnapshotStatus, StateRole,
+};
+use thiserror::Error;
+
+use self::asked::{Asked, Reads};
+use super::{
+    entry::{self, Proposal},
+    log::LogCache,
+    seed::Seeded,
+    transfer::{Ended, Transfers},
+    Addresses, DiskDone, DiskJob, MembershipChange, PeerMessage, Position, Recovered, ReplicaConfig, ReplicaEffect,
+    ReplicaFailed, ReplicaId,
+};
+use crate::{
+    record,
+    shard::{ClientId, Filter, Request, RequestError, RequestId, SubscriptionId},
+    tables::{Read, Write},
+    Millis,
+};
+
+/// Ticks between two replicas that stand for election when they notice together that their leader's process has ended.
+const RANK_TICKS: usize = 2;
+
+/// Between looks at the leases.
+const LEASES_EVERY_MS: u64 = 500;
+
+/// Why the group's members cannot be changed now.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MembershipError {
+    /// This replica does not lead.
+    #[error("this replica does not lead its group; ask {leader:?}")]
+    NotLeader {
+        /// Who does, if that is known.
+        leader: Option<ReplicaId>,
+    },
+    /// A change is under way.
+    #[error("another change of the group's members is under way; try again once it is done")]
+    UnderWay,
+    /// The leader cannot be taken out.
+    #[error("the leader cannot be taken out; transfer its leadership first")]
+    Leader,
+    /// The change would leave nobody who votes, or names nobody.
+    #[error("the change makes no sense: {0}")]
+    Senseless(&'static str),
+}
+
+/// What can be seen of a replica.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplicaStatus {
+    /// Which replica.
+    pub id: ReplicaId,
+    /// The term.
+    pub term: u64,
+    /// Who leads, as far as it knows.
+    pub leader: Option<ReplicaId>,
+    /// Whether it is itself the leader.
+    pub leads: bool,
+    /// The last entry in its log, the last that it knows to be committed, and the last applied on its disk.
+    pub last: u64,
+    /// See `last`.
+    pub committed: u64,
+    /// See `last`.
+    pub applied: u64,
+    /// Entries and bytes of the log in memory.
+    pub log_entries: usize,
+    /// See `log_entries`.
+    pub log_bytes: usize,
+    /// Writes that wait for an entry.
+    pub waiting: usize,
+    /// Who votes, and who only follows.
+    pub voters: Vec<ReplicaId>,
+    /// See `voters`.
+    pub learners: Vec<ReplicaId>,
+    /// At the leader: how far each replica's log is known to agree.
+    pub matched: Vec<(ReplicaId, u64)>,
+}
+
+/// A ready of Raft's that the disk works on.
+struct Pending {
+    number: u64,
+    /// Whether the disk has something to say about it.
+    persisted: bool,
+    entries: bool,
+    held: Vec<Message>,
+}
+
+/// The consensus half.
+pub struct ReplicaCore {
+    config: ReplicaConfig,
+    raw: RawNode<LogCache>,
+    seeded: Seeded,
+    /// The election timeout, and the term and role that it was drawn for.
+    timeout: usize,
+    drawn_for: (u64, StateRole),
+    stands_in: Option<usize>,
+    now: Millis,
+    looked_at_leases: Millis,
+    /// No entry bears an earlier time.
+    time_floor: Millis,
+    writes: VecDeque<(ClientId, RequestId, bytes::Bytes)>,
+    reads: Reads,
+    pending: VecDeque<Pending>,
+    /// How far the disk was told to apply, and has.
+    position: Position,
+    applied: u64,
+    transfers: Transfers,
+    failed_transfers: Vec<Ended>,
+    leader: Option<ReplicaId>,
+    leads: bool,
+    removed: bool,
+    failed: bool,
+}
+
+impl ReplicaCore {
+    /// A replica as its disk knows it.
+    ///
+    /// # Errors
+    /// [`ReplicaFailed::Raft`] if the configuration makes no sense.
+    ///
+    /// # Panics
+    /// If the replica's id is zero.
+    pub fn open(config: ReplicaConfig, recovered: Recovered) -> Result<Self, ReplicaFailed> {
+        let Recovered { hard_state, truncated, entries, position } = recovered;
+        let raft_config = Config {
+            id: config.id.0,
+            election_tick: config.election_ticks,
+            heartbeat_tick: config.heartbeat_ticks,
+            applied: position.index,
+            max_size_per_msg: config.entry_bytes_max as u64,
+            max_inflight_msgs: 64,
+            check_quorum: true,
+            pre_vote: true,
+            max_uncommitted_size: 16 * config.entry_bytes_max as u64,
+            max_committed_size_per_ready: 4 * config.entry_bytes_max as u64,
+            ..Config::default()
+        };
+        let time_floor = entries.iter().filter_map(entry::time_of).max().unwrap_or_default();
+        let log = LogCache::new(hard_state, position.members.clone(), truncated, entries);
+        let raw = RawNode::new(&raft_config, log, &slog::Logger::root(slog::Discard, slog::o!()))?;
+        let mut core = Self {
+            seeded: Seeded::new(config.seed, config.id.0),
+            timeout: config.election_ticks,
+            drawn_for: (u64::MAX, StateRole::Follower),
+            stands_in: None,
+            now: Millis(0),
+            looked_at_leases: Millis(0),
+            time_floor,
+            writes: VecDeque::new(),
+            reads: Reads::default(),
+            pending: VecDeque::new(),
+            applied: position.index,
+            transfers: Transfers::new(config.chunk_bytes_max),
+            failed_transfers: Vec::new(),
+            leader: None,
+            leads: false,
+            removed: false,
+            failed: false,
+            position,
+            raw,
+            config,
+        };
+        // Alone it need not wait to find out that nobody leads.
+        let voters = &core.position.members.voters;
+        if voters.as_slice() == [core.config.id.0] {
+            core.raw.campaign()?;
+        }
+        Ok(core)
+    }
+
+    // --- getters ---------------------------------------------------------------------------------------------------
+
+    /// What can be seen of it.
+    #[must_use]
+    pub fn status(&self) -> ReplicaStatus {
+        let raft = &self.raw.raft;
+        let ids = |ids: &[u64]| ids.iter().copied().map(ReplicaId).collect();
+        let mut matched: Vec<_> = raft.prs().iter().map(|(id, progress)| (ReplicaId(*id), progress.matched)).collect();
+        matched.sort_unstable();
+        ReplicaStatus {
+            id: self.config.id,
+            term: raft.term,
+            leader: self.leader,
+            leads: self.leads,
+            last: raft.raft_log.last_index(),
+            committed: raft.raft_log.committed,
+            applied: self.applied,
+            log_entries: self.raw.store().len(),
+            log_bytes: self.raw.store().bytes(),
+            waiting: self.writes.len() + self.reads.len(),
+            voters: ids(&self.position.members.voters),
+            learners: ids(&self.position.members.learners),
+            matched: if self.leads { matched } else { Vec::new() },
+        }
+    }
+
+    /// Who leads, as far as this replica knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<ReplicaId> {
+        self.leader
+    }
+
+    /// Where the members are reached.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.position.addresses
+    }
+
+    // --- events ----------------------------------------------------------------------------------------------------
+
+    /// A tick of the shell's clock, which is now at `now`.
+    pub fn on_tick(&mut self, now: Millis, effects: &mut Vec<ReplicaEffect>) {
+        self.now = self.now.max(now);
+        self.draw_timeout();
+        if !self.installs() {
+            self.raw.tick();
+        }
+        self.stands_in = match self.stands_in {
+            Some(0) if self.raw.raft.leader_id == raft::INVALID_ID => {
+                self.campaign();
+                None
+            }
+            Some(ticks) if ticks > 0 => Some(ticks - 1),
+            _ => None,
+        };
+        let mut ended = Vec::new();
+        if self.transfers.on_tick(&mut ended, effects) {
+            self.raw.mut_store().set_snapshot(None);
+        }
+        ended.into_iter().for_each(|ended| self.on_transfer_end(&ended));
+        if self.leads && self.now.since(self.looked_at_leases) >= LEASES_EVERY_MS {
+            self.looked_at_leases = self.now;
+            effects.push(ReplicaEffect::Disk(DiskJob::Tick(self.now)));
+        }
+        self.compact(effects);
+    }
+
+    /// Another replica has said something.
+    pub fn on_message(&mut self, from: ReplicaId, message: PeerMessage, effects: &mut Vec<ReplicaEffect>) {
+        match message {
+            PeerMessage::Raft(message) if message.from == from.0 && message.to == self.config.id.0 => {
+                // What Raft refuses is as if it had been lost.
+                let takes = match message.get_msg_type() {
+                    MessageType::MsgTimeoutNow => !self.installs(),
+                    // A snapshot comes in chunks, and its message with the last of them.
+                    MessageType::MsgSnapshot => false,
+                    _ => true,
+                };
+                if takes {
+                    let _ = self.raw.step(*message);
+                }
+            }
+            PeerMessage::Raft(_) => {}
+            // What is staged may be the state that Raft is about to install.
+            PeerMessage::Chunk { .. } if self.raw.snap().is_some() => {}
+            PeerMessage::Chunk { transfer, number, rows, end } => {
+                self.transfers.on_incoming(from, (transfer, number), rows, end.map(|end| *end), effects);
+            }
+            PeerMessage::ChunkStaged { transfer, number } => {
+                if let Some(ended) = self.transfers.on_staged(from, transfer, number, effects) {
+                    self.on_transfer_end(&ended);
+                }
+            }
+        }
+    }
+
+    /// The connection to another replica was reset: its process has ended, or its machine. If it led, those who are left
+    /// need not wait for their timeouts; the first of them in order stands at once. Where it was a mistake nothing is lost
+    /// but a term: whoever leads is still voted for by a majority.
+    pub fn on_peer_gone(&mut self, peer: ReplicaId) {
+        self.raw.report_unreachable(peer.0);
+        let raft = &mut self.raw.raft;
+        if raft.leader_id != peer.0 || raft.state != StateRole::Follower || !raft.promotable() {
+            return;
+        }
+        // Else its vote would be withheld while the leader's lease lasts.
+        raft.leader_id = raft::INVALID_ID;
+        let me = self.config.id.0;
+        let rank = self.position.members.voters.iter().filter(|id| **id < me && **id != peer.0).count();
+        if rank == 0 {
+            self.campaign();
+        } else {
+            self.stands_in = Some(rank * RANK_TICKS);
+        }
+    }
+
+    /// A client asks something.
+    pub fn on_request(
+        &mut self,
+        now: Millis,
+        client: ClientId,
+        request: RequestId,
+        what: Request,
+        effects: &mut Vec<ReplicaEffect>,
+    ) {
+        self.now = self.now.max(now);
+        let refusal = if !self.leads() {
+            Some(RequestError::NotLeader { leader: self.hint() })
+        } else if self.writes.len() + self.reads.len() >= self.config.waiting_max {
+            Some(RequestError::Busy)
+        } else {
+            match what {
+                Request::Write(write) => self.take_write(client, request, &write),
+                Request::Read(read) => {
+                    self.reads.ask(Asked::Read { client, request, read });
+                    None
+                }
+            }
+        };
+        if let Some(error) = refusal {
+            effects.push(ReplicaEffect::Refuse { client, request, error });
+        }
+    }
+
+    fn take_write(&mut self, client: ClientId, request: RequestId, write: &Write) -> Option<RequestError> {
+        let Ok(bytes) = record::encode(write) else { return Some(RequestError::Unreadable) };
+        let max = self.config.write_bytes_max;
+        if bytes.len() > max {
+            return Some(RequestError::TooLarge { bytes: bytes.len(), max });
+        }
+        self.writes.push_back((client, request, bytes));
+        self.reads.on_write(client);
+        None
+    }
+
+    /// A client asks something and takes an old answer: from any replica, from its rows as they are.
+    pub fn on_stale_read(&mut self, client: ClientId, request: RequestId, read: Read, effects: &mut Vec<ReplicaEffect>) {
+        effects.push(ReplicaEffect::Disk(DiskJob::Read { client, request, read }));
+    }
+
+    /// A client subscribes, or renews a subscription; as [`crate::shard::ShardCore::on_subscribe`], at the leader.
+    pub fn on_subscribe(
+        &mut self,
+        client: ClientId,
+        subscription: SubscriptionId,
+        filter: Filter,
+        from: Option<u64>,
+        effects: &mut Vec<ReplicaEffect>,
+    ) {
+        if self.leads() && from.is_none() {
+            // Now, or a write right behind it would not be told.
+            effects.push(ReplicaEffect::Disk(DiskJob::Subscribe { client, subscription, filter, from }));
+        } else if self.leads() {
+            self.reads.ask(Asked::Subscribe { client, subscription, filter, from });
+        } else {
+            effects.push(ReplicaEffect::RefuseSubscription { client, subscription });
+        }
+    }
+
+    /// A client wants to hear no more.
+    pub fn on_unsubscribe(&mut self, client: ClientId, subscription: SubscriptionId, effects: &mut Vec<ReplicaEffect>) {
+        self.reads.forget_subscription(client, subscription);
+        effects.push(ReplicaEffect::Disk(DiskJob::Unsubscribe(client, subscription)));
+    }
+
+    /// A client's connection is gone.
+    pub fn on_client_gone(&mut self, client: ClientId, effects: &mut Vec<ReplicaEffect>) {
+        self.reads.forget(client);
+        effects.push(ReplicaEffect::Disk(DiskJob::ClientGone(client)));
+    }
+
+    /// The disk has done something.
+    ///
+    /// # Errors
+    /// [`ReplicaFailed`] if the replica must stop.
+    pub fn on_disk(&mut self, done: DiskDone, effects: &mut Vec<ReplicaEffect>) -> Result<(), ReplicaFailed> {
+        match done {
+            DiskDone::Persisted(ticket) => self.on_persisted(ticket, effects),
+            DiskDone::Applied(index) => {
+                self.applied = index;
+                #[cfg(any(test, feature = "suite"))]
+                let index = self.admitted(index);
+                self.raw.advance_apply_to(index);
+            }
+            DiskDone::Effects(all) => effects.extend(all.into_iter().map(ReplicaEffect::Client)),
+            DiskDone::Snapshot(snapshot, position) => {
+                self.transfers.taken(snapshot, position.index, effects);
+                let snapshot = ready::snapshot_of(&position);
+                self.raw.mut_store().set_snapshot(Some(snapshot));
+            }
+            DiskDone::Chunk { transfer, to, rows, last } => {
+                self.transfers.on_chunk(transfer, to, rows, last, effects);
+            }
+            DiskDone::Staged { transfer, number } => {
+                if let Some(end) = self.transfers.staged(transfer, number, effects) {
+                    let _ = self.raw.step(end);
+                    // Before another chunk can come and clear the stage.
+                    self.poll(effects)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // --- commands --------------------------------------------------------------------------------------------------
+
+    /// Changes who belongs to the group. Done once [`ReplicaEffect::Members`] says so; a change of leader may undo it
+    /// before.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub fn change_members(&mut self, change: &MembershipChange) -> Result<(), MembershipError> {
+        if !self.leads() {
+            return Err(MembershipError::NotLeader { leader: self.leader });
+        }
+        if self.raw.raft.has_pending_conf() {
+            return Err(MembershipError::UnderWay);
+        }
+        let mut addresses = self.position.addresses.clone();
+        let mut raft_change = ConfChange::default();
+        let (kind, id) = match change {
+            MembershipChange::AddLearner(id, address) => {
+                if self.position.members.voters.contains(&id.0) {
+                    return Err(MembershipError::Senseless("it votes already"));
+                }
+                addresses.insert(*id, address.clone());
+                (ConfChangeType::AddLearnerNode, id)
+            }
+            MembershipChange::AddVoter(id, address) => {
+                addresses.insert(*id, address.clone());
+                (ConfChangeType::AddNode, id)
+            }
+            MembershipChange::Remove(id) if *id == self.config.id => return Err(MembershipError::Leader),
+            MembershipChange::Remove(id) => {
+                if addresses.remove(id).is_none() {
+                    return Err(MembershipError::Senseless("it is not a member"));
+                }
+                (ConfChangeType::RemoveNode, id)
+            }
+        };
+        if id.0 == 0 {
+            return Err(MembershipError::Senseless("a replica's id is not zero"));
+        }
+        raft_change.set_change_type(kind);
+        raft_change.node_id = id.0;
+        let context = ready::pack_addresses(&addresses);
+        self.raw.propose_conf_change(context, raft_change).map_err(|_| MembershipError::UnderWay)
+    }
+
+    /// Hands the leadership to `to`, or to the replica whose log agrees furthest: before a shutdown, so that nobody waits
+    /// for a timeout. Nothing happens where this replica does not lead or is alone.
+    pub fn transfer_leadership(&mut self, to: Option<ReplicaId>) {
+        if !self.leads {
+            return;
+        }
+        let raft = &self.raw.raft;
+        let others = self.position.members.voters.iter().copied().filter(|id| *id != self.config.id.0);
+        let matched = |id: &u64| raft.prs().get(*id).map_or(0, |progress| progress.matched);
+        if let Some(to) = to.map(|to| to.0).or_else(|| others.max_by_key(matched)) {
+            self.raw.transfer_leader(to);
+        }
+    }
+
+    /// Stands for election now: for tests, and for whoever knows that nobody leads.
+    pub fn stand(&mut self) {
+        self.campaign();
+    }
+
+    // --- inside ----------------------------------------------------------------------------------------------------
+
+    /// Whether the disk still installs a snapshot. Raft must not stand meanwhile: it would look for changes of members
+    /// among entries that the snapshot has replaced.
+    fn installs(&self) -> bool {
+        self.raw.raft.raft_log.applied + 1 < self.raw.store().first()
+    }
+
+    /// Who has no vote must not stand: alone in what it knows of its group, Raft would have it win.
+    fn campaign(&mut self) {
+        if self.raw.raft.promotable() && !self.installs() {
+            // What Raft refuses (a change of members is still to be applied) its timeout tries again.
+            let _ = self.raw.campaign();
+        }
+    }
+
+    /// Whether Raft leads, told or not.
+    fn leads(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
+    }
+
+    fn hint(&self) -> Option<u64> {
+        match self.raw.raft.leader_id {
+            raft::INVALID_ID => None,
+            id if id == self.config.id.0 => None,
+            id => Some(id),
+        }
+    }
+
+    /// Raft draws its timeouts from the thread's generator; ours come from the seed.
+    fn draw_timeout(&mut self) {
+        let raft = &mut self.raw.raft;
+        if self.drawn_for != (raft.term, raft.state) {
+            self.drawn_for = (raft.term, raft.state);
+            self.timeout = self.config.election_ticks + self.seeded.below(self.config.election_ticks);
+        }
+        raft.set_randomized_election_timeout(self.timeout);
+    }
+
+    fn on_transfer_end(&mut self, ended: &Ended) {
+        match ended {
+            Ended::Arrived(to) => self.raw.report_snapshot(to.0, SnapshotStatus::Finish),
+            Ended::Failed(to) => self.raw.report_snapshot(to.0, SnapshotStatus::Failure),
+        }
+    }
+
+    /// Drops the log's oldest half once it has outgrown its bounds, but for what is not applied.
+    fn compact(&mut self, effects: &mut Vec<ReplicaEffect>) {
+        let log = self.raw.store();
+        if log.len() <= self.config.log_entries_max && log.bytes() <= self.config.log_bytes_max {
+            return;
+        }
+        let half = log.first() + log.len() as u64 / 2;
+        let index = half.min(self.applied);
+        if index < log.first() {
+            return;
+        }
+        if let Some(term) = self.raw.mut_store().compact(index) {
+            effects.push(ReplicaEffect::Disk(DiskJob::Compact { index, term }));
+        }
+    }
+
+    /// Asserts every invariant.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub fn sanity_check(&self) {
+        self.raw.store().sanity_check();
+        assert!(self.applied <= self.position.index, "the disk applies what it was told to");
+        assert!(self.position.index <= self.raw.raft.raft_log.committed, "only what is committed is applied");
+        assert!(self.pending.iter().zip(self.pending.iter().skip(1)).all(|(a, b)| a.number < b.number), "in order");
+        assert!(self.leads() || self.writes.is_empty() || self.leads, "only a leader keeps writes");
+    }
+
+    #[cfg(any(test, feature = "suite"))]
+    fn has_fault(&self, fault: super::Fault) -> bool {
+        self.config.fault == Some(fault)
+    }
+
+    fn encode_batch(&mut self) -> Result<Option<Vec<u8>>, ReplicaFailed> {
+        let mut bytes = 0;
+        let mut take = 0;
+        for (_, _, write) in &self.writes {
+            if take > 0 && bytes + write.len() > self.config.entry_bytes_max {
+                break;
+            }
+            bytes += write.len() + 40;
+            take += 1;
+        }
+        if take == 0 {
+            return Ok(None);
+        }
+        self.time_floor = self.time_floor.max(self.now);
+        let proposal = Proposal { now: self.time_floor, writes: self.writes.iter().take(take).cloned().collect() };
+        let data = proposal.encode()?;
+        self.writes.drain(..take);
+        Ok(Some(data))
+    }
+}
