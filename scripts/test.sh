@@ -51,7 +51,8 @@ tests() {
 # With Arrow record batches, which only add to the rest: one build tests all.
 tests "tests and doctests of the workspace" "$cargo" test --release --workspace --features arrow,suite --no-fail-fast
 
-# The run above has built these too; started by themselves, nothing is compiled once more.
+# Tests are there; what is run below is linked from the same pieces.
+step "examples and programs" "$cargo" build --release --workspace --features arrow,suite --bins --examples
 target=$("$cargo" metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 for file in examples/*.rs; do
     example=$(basename "$file" .rs)

@@ -184,6 +184,9 @@ fn left_after_a_crash(durability: Durability, batches: usize) -> usize {
     let mut history = History::new();
     for _ in 0..batches {
         store.apply(history.next_batch()).unwrap();
+        let mut filler = Batch::new();
+        filler.put(Column::Objects, &b"filler"[..], vec![7; 1_000]);
+        store.apply(filler).unwrap();
         store.sync().unwrap();
     }
     let store = suite::Fixture::crash(&mut fixture, store);
