@@ -82,8 +82,9 @@ impl RunningNode {
         let node = Node::new(config, id, io.handle().clone());
         let (ready, started) = mpsc::sync_channel(1);
         let ours = node.clone();
-        let thread =
-            thread::Builder::new().name("actinic-system".into()).spawn(move || run_system(&ours, setup, arbiters, &ready))?;
+        let thread = thread::Builder::new()
+            .name("actinic-system".into())
+            .spawn(move || run_system(&ours, setup, arbiters, &ready))?;
         let Ok(Started { system, arbiters }) = started.recv() else { return Err(StartError::System) };
         worker::spawn_worker(&node)?;
         worker::spawn_sentinel(&node, pool)?;

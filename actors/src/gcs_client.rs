@@ -35,9 +35,9 @@ mod values;
 use actinic_gcs::tables::TableError;
 
 #[cfg(feature = "rocksdb")]
-pub use self::former::FolderError;
-#[cfg(feature = "rocksdb")]
 pub(crate) use self::former::close_books;
+#[cfg(feature = "rocksdb")]
+pub use self::former::FolderError;
 pub use self::{
     client::GcsClient,
     port::{GcsPort, OnChange},

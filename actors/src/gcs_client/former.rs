@@ -63,33 +63,45 @@ impl<S: Store> Books<S> {
     }
 
     fn close(&mut self) -> Result<(), FolderError> {
-        let nodes = self.all(|page| NodeRead::List(page).into(), |reply| match reply {
-            Reply::Nodes(page) => Some(page),
-            _ => None,
-        })?;
+        let nodes = self.all(
+            |page| NodeRead::List(page).into(),
+            |reply| match reply {
+                Reply::Nodes(page) => Some(page),
+                _ => None,
+            },
+        )?;
         for node in nodes.into_iter().filter(|node| node.is_alive()) {
             let (node, cause) = (node.spec.id, NodeDeath::ConnectionLost);
             self.ask(NodeWrite::MarkDead { node, cause, lease_until: None })?;
         }
-        let actors = self.all(|page| ActorRead::List(page).into(), |reply| match reply {
-            Reply::Actors(page) => Some(page),
-            _ => None,
-        })?;
+        let actors = self.all(
+            |page| ActorRead::List(page).into(),
+            |reply| match reply {
+                Reply::Actors(page) => Some(page),
+                _ => None,
+            },
+        )?;
         for actor in actors.into_iter().filter(|actor| actor.state != ActorState::Dead) {
             let step = ActorStep::Dead(ActorDeath::JobFinished);
             self.ask(ActorWrite::Step { actor: actor.spec.id, incarnation: actor.incarnation, step })?;
         }
-        let groups = self.all(|page| GroupRead::List(page).into(), |reply| match reply {
-            Reply::PlacementGroups(page) => Some(page),
-            _ => None,
-        })?;
+        let groups = self.all(
+            |page| GroupRead::List(page).into(),
+            |reply| match reply {
+                Reply::PlacementGroups(page) => Some(page),
+                _ => None,
+            },
+        )?;
         for group in groups.into_iter().filter(|group| group.state != PlacementGroupState::Removed) {
             self.ask(GroupWrite::Remove(group.spec.id))?;
         }
-        let jobs = self.all(|page| JobRead::List(page).into(), |reply| match reply {
-            Reply::Jobs(page) => Some(page),
-            _ => None,
-        })?;
+        let jobs = self.all(
+            |page| JobRead::List(page).into(),
+            |reply| match reply {
+                Reply::Jobs(page) => Some(page),
+                _ => None,
+            },
+        )?;
         for job in jobs.into_iter().filter(|job| job.state == JobState::Running) {
             self.ask(JobWrite::Finish { job: job.spec.id, outcome: JobOutcome::DriverLost })?;
         }

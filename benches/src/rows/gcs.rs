@@ -99,10 +99,8 @@ impl Group {
             let shard = ShardSpec { index: 0, replica, bootstrap: Bootstrap::Found(addresses.clone()), store };
             let listen = listener.local_addr()?;
             let (membership, limits) = (membership.clone(), NetLimits::default());
-            servers.push(GcsServer::start_on(
-                listener,
-                ServerConfig { listen, membership, shards: vec![shard], limits },
-            )?);
+            servers
+                .push(GcsServer::start_on(listener, ServerConfig { listen, membership, shards: vec![shard], limits })?);
         }
         let client = RemoteGcs::connect(&membership, vec![addresses.into_values().collect()])?;
         let start = Instant::now();

@@ -38,11 +38,7 @@ impl<S: Store> Alone<S> {
     ///
     /// # Errors
     /// [`ReplicaFailed`] if the store fails.
-    pub fn ask(
-        &mut self,
-        now: Millis,
-        what: impl Into<Request>,
-    ) -> Result<Result<Reply, RequestError>, ReplicaFailed> {
+    pub fn ask(&mut self, now: Millis, what: impl Into<Request>) -> Result<Result<Reply, RequestError>, ReplicaFailed> {
         self.asked += 1;
         let mut effects = Vec::new();
         self.core.on_request(now, self.client, RequestId(self.asked), what.into(), &mut effects);

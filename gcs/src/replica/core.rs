@@ -347,7 +347,13 @@ impl ReplicaCore {
     }
 
     /// A client asks something and takes an old answer: from any replica, from its rows as they are.
-    pub fn on_stale_read(&mut self, client: ClientId, request: RequestId, read: Read, effects: &mut Vec<ReplicaEffect>) {
+    pub fn on_stale_read(
+        &mut self,
+        client: ClientId,
+        request: RequestId,
+        read: Read,
+        effects: &mut Vec<ReplicaEffect>,
+    ) {
         effects.push(ReplicaEffect::Disk(DiskJob::Read { client, request, read }));
     }
 

@@ -418,7 +418,10 @@ fn recover<S: Store>(store: &S) -> Result<Recovered, ReplicaFailed> {
     hard_state.commit = hard_state.commit.max(position.index).max(truncated.index);
     let term_max = entries.last().map_or(truncated.term, |entry| entry.term);
     if hard_state.term < term_max {
-        return Err(damaged(format!("its vote is of term {}, and it has an entry of term {term_max}", hard_state.term)));
+        return Err(damaged(format!(
+            "its vote is of term {}, and it has an entry of term {term_max}",
+            hard_state.term
+        )));
     }
     Ok(Recovered { hard_state, truncated: (truncated.index, truncated.term), entries, position })
 }

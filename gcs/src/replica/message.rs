@@ -80,7 +80,8 @@ impl PeerMessage {
                 bytes
             }
             Self::Chunk { transfer, number, rows, end } => {
-                let rows = rows.iter().map(|(column, key, value)| (column.name().to_owned(), key.clone(), value.clone()));
+                let rows =
+                    rows.iter().map(|(column, key, value)| (column.name().to_owned(), key.clone(), value.clone()));
                 let end = end.as_ref().map(|message| {
                     Bytes::from(message.write_to_bytes().expect("invariant: raft's messages have an encoding"))
                 });

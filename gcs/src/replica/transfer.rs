@@ -122,17 +122,7 @@ impl Transfers {
         let transfer = (term << 24) | (self.made & 0xff_ffff);
         let before = self.outgoing.insert(
             to,
-            Outgoing {
-                transfer,
-                snapshot,
-                end,
-                number: 0,
-                chunk: None,
-                after: None,
-                last: false,
-                ticks: 0,
-                tries: 0,
-            },
+            Outgoing { transfer, snapshot, end, number: 0, chunk: None, after: None, last: false, ticks: 0, tries: 0 },
         );
         if let Some(before) = before.filter(|before| before.snapshot != snapshot) {
             self.drop_unused(before.snapshot, effects);
@@ -270,8 +260,7 @@ impl Transfers {
     pub(super) fn staged(&mut self, transfer: u64, number: u64, effects: &mut Vec<ReplicaEffect>) -> Option<Message> {
         let incoming = self.incoming.as_mut().filter(|incoming| incoming.transfer == transfer)?;
         incoming.staged = number + 1;
-        effects
-            .push(ReplicaEffect::Send { to: incoming.from, message: PeerMessage::ChunkStaged { transfer, number } });
+        effects.push(ReplicaEffect::Send { to: incoming.from, message: PeerMessage::ChunkStaged { transfer, number } });
         // The rest is remembered, so that the last answer can be given again.
         incoming.end.take()
     }

@@ -72,11 +72,7 @@ fn number_of(key: &[u8]) -> Result<u64, ShardFailed> {
 const PAGE: usize = 256;
 
 /// Rows from the one that holds `from`, in order: the number of the first change in each, and its changes.
-fn rows_from(
-    store: &impl Store,
-    mut from: u64,
-    mut each: impl FnMut(u64, Vec<Changed>),
-) -> Result<(), ShardFailed> {
+fn rows_from(store: &impl Store, mut from: u64, mut each: impl FnMut(u64, Vec<Changed>)) -> Result<(), ShardFailed> {
     loop {
         let rows = store.scan(Column::Changes, b"", &keys::number(from), PAGE)?;
         let full = rows.len() == PAGE;

@@ -148,7 +148,8 @@ impl Requests {
         request: RequestId,
         row: u64,
     ) -> Result<Remembered, ShardFailed> {
-        let of = |row: &RememberedRow| row.0.iter().find(|(number, _)| *number == request.0).map(|(_, one)| one.clone());
+        let of =
+            |row: &RememberedRow| row.0.iter().find(|(number, _)| *number == request.0).map(|(_, one)| one.clone());
         // A retry may come right behind its original.
         let unwritten = self.unwritten.iter().filter(|(whose, _)| *whose == client).map(|(_, row)| row);
         if let Some(remembered) = unwritten.chain(self.pending.get(&client)).find_map(of) {

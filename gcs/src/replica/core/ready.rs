@@ -12,9 +12,7 @@ use raft::{
 
 use super::{Asked, Pending, ReplicaCore};
 use crate::{
-    replica::{
-        entry, Addresses, DiskJob, PeerMessage, Position, ReplicaEffect, ReplicaFailed, ReplicaId,
-    },
+    replica::{entry, Addresses, DiskJob, PeerMessage, Position, ReplicaEffect, ReplicaFailed, ReplicaId},
     shard::RequestError,
 };
 
@@ -219,10 +217,13 @@ impl ReplicaCore {
         }
     }
 
-    pub(super) fn apply(&mut self, committed: Vec<Entry>, effects: &mut Vec<ReplicaEffect>) -> Result<(), ReplicaFailed> {
+    pub(super) fn apply(
+        &mut self,
+        committed: Vec<Entry>,
+        effects: &mut Vec<ReplicaEffect>,
+    ) -> Result<(), ReplicaFailed> {
         // With a fault put back on purpose some may have been applied before.
-        let committed: Vec<Entry> =
-            committed.into_iter().filter(|entry| entry.index > self.position.index).collect();
+        let committed: Vec<Entry> = committed.into_iter().filter(|entry| entry.index > self.position.index).collect();
         let Some(last) = committed.last() else { return Ok(()) };
         (self.position.index, self.position.term) = (last.index, last.term);
         let mut changed = false;
@@ -238,9 +239,9 @@ impl ReplicaCore {
             self.raw.mut_store().set_members(position.members.clone());
             self.step_down_if_out();
         }
-        let entries = committed.into_iter().filter(|entry| {
-            entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty()
-        });
+        let entries = committed
+            .into_iter()
+            .filter(|entry| entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty());
         self.reads.on_handed(position.index);
         let answer = self.leads();
         effects.push(ReplicaEffect::Disk(DiskJob::Apply { entries: entries.collect(), position, answer }));

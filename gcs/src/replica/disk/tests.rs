@@ -130,7 +130,8 @@ fn an_installed_snapshot_replaces_tables_and_log() {
     run(&mut to, vec![append(1, 1, 1..=3)]);
     let (mut after, mut number) = (None, 0);
     loop {
-        let job = DiskJob::ReadChunk { snapshot: 7, transfer: 1, to: ReplicaId(2), after: after.clone(), bytes_max: 40 };
+        let job =
+            DiskJob::ReadChunk { snapshot: 7, transfer: 1, to: ReplicaId(2), after: after.clone(), bytes_max: 40 };
         let Some(DiskDone::Chunk { rows, last, .. }) = run(&mut from, vec![job]).pop() else { panic!("no chunk") };
         after = rows.last().map(|(column, key, _)| (*column, key.clone()));
         run(&mut to, vec![DiskJob::Stage { transfer: 1, number, rows }]);

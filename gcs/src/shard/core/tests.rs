@@ -316,24 +316,25 @@ impl Store for Failing {
 
 #[test]
 fn writes_that_come_together_come_out_as_if_one_by_one() {
-    let put = |key: &'static str, value: &'static str, overwrite| {
-        KeyValueWrite::Put {
-            namespace: "".into(),
-            key: Bytes::from_static(key.as_bytes()),
-            value: Bytes::from_static(value.as_bytes()),
-            overwrite,
-        }
+    let put = |key: &'static str, value: &'static str, overwrite| KeyValueWrite::Put {
+        namespace: "".into(),
+        key: Bytes::from_static(key.as_bytes()),
+        value: Bytes::from_static(value.as_bytes()),
+        overwrite,
     };
     let writes = [put("a", "1", true), put("a", "2", false), put("b", "1", true), put("a", "3", true)];
     let mut one_by_one = ShardCore::open(MemoryStore::new(), ShardLimits::default()).unwrap();
     let mut effects = Vec::new();
     for (number, write) in writes.iter().enumerate() {
-        one_by_one.on_request(Millis(5), RequestId(number as u64), CLIENT, &write.clone().into(), &mut effects).unwrap();
+        one_by_one
+            .on_request(Millis(5), RequestId(number as u64), CLIENT, &write.clone().into(), &mut effects)
+            .unwrap();
     }
     let mut together = ShardCore::open(MemoryStore::new(), ShardLimits::default()).unwrap();
-    let numbered = writes.iter().enumerate().map(|(number, write)| {
-        (CLIENT, RequestId(number as u64), crate::tables::Write::from(write.clone()))
-    });
+    let numbered = writes
+        .iter()
+        .enumerate()
+        .map(|(number, write)| (CLIENT, RequestId(number as u64), crate::tables::Write::from(write.clone())));
     let mut numbered: Vec<_> = numbered.collect();
     numbered.push(numbered[3].clone());
     let mut batched = Vec::new();
