@@ -85,14 +85,14 @@ impl Drop for Device {
 
 #[test]
 fn a_full_disk_refuses_writes_and_loses_none_that_was_synced() {
-    let Some(device) = Device::mount(24 << 20) else {
+    let Some(device) = Device::mount(64 << 20) else {
         eprintln!("skipped a_full_disk_refuses_writes_and_loses_none_that_was_synced: no tmpfs can be mounted here");
         return;
     };
     let options = RocksOptions { write_buffer_bytes_max: 2 << 20, wal_bytes_max: 2 << 20, ..RocksOptions::default() };
     let path = device.0.path().join("store");
     let ballast = device.0.path().join("ballast");
-    fs::write(&ballast, vec![1; 8 << 20]).unwrap();
+    fs::write(&ballast, vec![1; 46 << 20]).unwrap();
     let mut store = RocksStore::open(&path, IDENTITY, options.clone()).unwrap();
     let mut synced = 0;
     let error = loop {
