@@ -4,7 +4,7 @@
 CARGO ?= cargo
 ONLY ?=
 
-.PHONY: help demo setup test bench failover peers soak sim verify fix
+.PHONY: help demo setup test bench failover flushing peers soak sim verify fix
 
 help: ## Say what there is.
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -24,6 +24,9 @@ bench: setup ## The bench table; ONLY=pattern picks rows, ALLOCATOR=system leave
 
 failover: setup ## What a client of the control store waits while its leader is killed or paused; writes failover.svg.
 	$(CARGO) run --release -p actinic-bench -- --failover
+
+flushing: setup ## Memory and disk of the control store under 50 million tasks; TASKS=n, REPLICAS=n; writes flushing.svg.
+	$(CARGO) run --release -p actinic-bench -- --flushing --tasks $(or $(TASKS),50000000) --replicas $(or $(REPLICAS),1)
 
 peers: setup ## Side by side with Ray on this machine; installs it in a folder of its own (see benches/peers/README.md).
 	ONLY="$(ONLY)" benches/peers/run.sh

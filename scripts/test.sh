@@ -65,6 +65,8 @@ short_benches() { (cd "$results" && bounded 300 "$target/release/actinic-bench" 
 step "every bench once, short" short_benches
 short_failover() { (cd "$results" && bounded 120 "$target/release/actinic-bench" --failover --quick); }
 step "failover of the control store, short" short_failover
+short_flushing() { (cd "$results" && bounded 120 "$target/release/actinic-bench" --flushing --quick); }
+step "the control store under endless load, short" short_flushing
 
 echo
 for name in ${failures[@]+"${failures[@]}"}; do echo "failed: $name"; done

@@ -1,5 +1,9 @@
 //! The options of the command. Owns their names and the matching of `ONLY`; decides nothing about measuring.
 
+use std::str::FromStr;
+
+use crate::flushing::{Kind, Series};
+
 /// What `--help` prints.
 pub(crate) const USAGE: &str = "\
 actinic-bench: each row beside its floor or peer, measured in turns in the same run
@@ -12,7 +16,13 @@ actinic-bench: each row beside its floor or peer, measured in turns in the same 
   --json           the results as JSON on standard output, instead of the table and the file
   --list           the names, goals and references, nothing measured
   --failover       what a client waits while a replica of the control store is killed or paused; writes failover.svg
+  --flushing       memory and disk under endless load on the control store; writes flushing.svg
+    --tasks N      so many tasks (default 50000000)
+    --replicas N   so many replicas (default 1)
   --help           this text";
+
+/// Tasks of the endless load where nothing else is asked for: as many as in the paper.
+const TASKS: u64 = 50_000_000;
 
 /// Runs of a row where nothing else is asked for.
 const RUNS: usize = 5;
@@ -30,6 +40,15 @@ pub(crate) enum Mode {
     One(String),
     /// Measure what a client of the control store waits while a leader fails.
     Failover,
+    /// Measure memory and disk under endless load.
+    Flushing {
+        /// How many tasks are recorded.
+        tasks: u64,
+        /// By how many replicas.
+        replicas: usize,
+    },
+    /// Be one series of that.
+    Series(Series),
     /// Be a replica for that: its number, everybody's addresses, the folder.
     Replica(u64, String, std::path::PathBuf),
 }
@@ -64,9 +83,12 @@ pub(crate) enum ArgsError {
     /// A replica's number is a number.
     #[error("`{0}` is no replica's number")]
     Replica(String),
-    /// `--runs` takes a positive number.
-    #[error("`{0}` is no number of runs")]
-    Runs(String),
+    /// `--runs`, `--tasks` and `--replicas` take a positive number.
+    #[error("`{1}` is no number of {0}")]
+    Number(&'static str, String),
+    /// A series is one of those that are there.
+    #[error("`{0}` is no series")]
+    Series(String),
 }
 
 impl Args {
@@ -85,7 +107,7 @@ impl Args {
             runs: RUNS,
             only: only.filter(|only| !only.is_empty()),
         };
-        let mut runs = None;
+        let (mut runs, mut tasks, mut replicas) = (None, None, None);
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--quick" => args.quick = true,
@@ -94,6 +116,12 @@ impl Args {
                 "--json" => args.json = true,
                 "--list" => args.mode = Mode::List,
                 "--help" | "-h" => args.mode = Mode::Help,
+                "--flushing" => args.mode = Mode::Flushing { tasks: TASKS, replicas: 1 },
+                "--tasks" => tasks = Some(number("tasks", words.next().ok_or(ArgsError::NoValue("--tasks"))?)?),
+                "--replicas" => {
+                    replicas = Some(number("replicas", words.next().ok_or(ArgsError::NoValue("--replicas"))?)?);
+                }
+                "--flushing-series" => args.mode = Mode::Series(series(&mut words)?),
                 "--failover" => args.mode = Mode::Failover,
                 "--gcs-replica" => {
                     let mut next = || words.next().ok_or(ArgsError::NoValue("--gcs-replica"));
@@ -103,13 +131,17 @@ impl Args {
                 }
                 "--only" => args.only = Some(words.next().ok_or(ArgsError::NoValue("--only"))?),
                 "--one" => args.mode = Mode::One(words.next().ok_or(ArgsError::NoValue("--one"))?),
-                "--runs" => runs = Some(parse_runs(words.next().ok_or(ArgsError::NoValue("--runs"))?)?),
+                "--runs" => runs = Some(number("runs", words.next().ok_or(ArgsError::NoValue("--runs"))?)?),
                 // What `cargo bench` and `cargo test` pass to every binary.
                 "--bench" | "--test" => {}
                 _ => return Err(ArgsError::Unknown(word)),
             }
         }
         args.runs = runs.unwrap_or(if args.quick { 1 } else { RUNS });
+        if let Mode::Flushing { tasks: of_tasks, replicas: of_replicas } = &mut args.mode {
+            *of_tasks = tasks.unwrap_or(*of_tasks);
+            *of_replicas = replicas.unwrap_or(*of_replicas);
+        }
         Ok(args)
     }
 
@@ -119,8 +151,22 @@ impl Args {
     }
 }
 
-fn parse_runs(word: String) -> Result<usize, ArgsError> {
-    word.parse().ok().filter(|&runs| runs > 0).ok_or(ArgsError::Runs(word))
+/// A positive number of something.
+fn number<N: FromStr + Default + PartialOrd>(of: &'static str, word: String) -> Result<N, ArgsError> {
+    word.parse().ok().filter(|number| *number > N::default()).ok_or(ArgsError::Number(of, word))
+}
+
+/// What a series is told by the process that started it.
+fn series(words: &mut impl Iterator<Item = String>) -> Result<Series, ArgsError> {
+    let mut next = || words.next().ok_or(ArgsError::NoValue("--flushing-series"));
+    let kind = next()?;
+    Ok(Series {
+        kind: Kind::named(&kind).ok_or(ArgsError::Series(kind))?,
+        tasks: number("tasks", next()?)?,
+        replicas: number("replicas", next()?)?,
+        memory_bytes_max: number("bytes", next()?)?,
+        folder: next()?.into(),
+    })
 }
 
 /// A pattern without `*` matches a part of the name; with `*` it matches the whole name, case aside.
@@ -177,9 +223,18 @@ mod tests {
     }
 
     #[test]
+    fn the_endless_load_has_its_numbers_wherever_they_stand() {
+        let mode = |words: &[&str]| parse(words, None).expect("the options are right").mode;
+        assert_eq!(mode(&["--flushing"]), Mode::Flushing { tasks: TASKS, replicas: 1 });
+        assert_eq!(mode(&["--tasks", "7", "--flushing", "--replicas", "3"]), Mode::Flushing { tasks: 7, replicas: 3 });
+        assert!(matches!(parse(&["--tasks", "-1"], None), Err(ArgsError::Number("tasks", _))));
+        assert!(matches!(parse(&["--flushing-series", "lost"], None), Err(ArgsError::Series(_))));
+    }
+
+    #[test]
     fn a_wrong_option_is_named() {
         assert!(matches!(parse(&["--fast"], None), Err(ArgsError::Unknown(word)) if word == "--fast"));
-        assert!(matches!(parse(&["--runs", "0"], None), Err(ArgsError::Runs(_))));
+        assert!(matches!(parse(&["--runs", "0"], None), Err(ArgsError::Number("runs", _))));
         assert!(matches!(parse(&["--only"], None), Err(ArgsError::NoValue("--only"))));
     }
 }

@@ -6,6 +6,8 @@
 mod args;
 mod failover;
 mod floors;
+mod flushing;
+mod gcs_group;
 mod json;
 mod machine;
 mod row;
@@ -61,6 +63,8 @@ fn start(args: &Args) -> Outcome<()> {
             report(&results, args)?;
         }
         Mode::Failover => failover::run(args.quick)?,
+        Mode::Flushing { tasks, replicas } => flushing::run(args.quick, *tasks, *replicas)?,
+        Mode::Series(series) => flushing::series(series)?,
         Mode::Replica(id, addresses, folder) => failover::replica(*id, addresses, folder)?,
         Mode::One(name) => {
             let row = every_row().find(|row| row.name == name).ok_or_else(|| NoRow(name.clone()))?;

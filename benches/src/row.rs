@@ -1,7 +1,7 @@
 //! What a row is: a figure of Actinic, its unit, its goal, and the floors or peers that it stands beside.
 //!
 //! Owns the words; measuring is in `run`. One call of a [`Measure`] is one run and gives one figure in the unit's base
-//! (seconds, a second, bytes a second, bytes), so that a run can be put in turns with those of its references.
+//! (seconds, a second, bytes a second, bytes, or a plain number), so that a run can be put in turns with those of its references.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -30,6 +30,8 @@ pub(crate) enum Unit {
     Seconds,
     /// Bytes of memory a thing.
     Bytes,
+    /// A plain number, the more the better.
+    Count,
 }
 
 impl Unit {
@@ -40,12 +42,13 @@ impl Unit {
             Self::BytesPerSecond => "B/s",
             Self::Seconds => "s",
             Self::Bytes => "B",
+            Self::Count => "",
         }
     }
 
     /// Rates are to be high, times and sizes low.
     pub(crate) fn higher_is_better(self) -> bool {
-        matches!(self, Self::PerSecond | Self::BytesPerSecond)
+        matches!(self, Self::PerSecond | Self::BytesPerSecond | Self::Count)
     }
 
     /// How good `value` is beside `reference`: above 1 where it is the better of the two, whatever the direction.

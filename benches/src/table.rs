@@ -90,6 +90,7 @@ pub(crate) fn figure(value: f64, unit: Unit) -> String {
         Unit::BytesPerSecond => "B/s",
         Unit::Seconds => "s",
         Unit::Bytes => "B",
+        Unit::Count => "",
     };
     let (scaled, prefix) = scaled(value);
     let digits = match scaled.abs() {
@@ -97,7 +98,7 @@ pub(crate) fn figure(value: f64, unit: Unit) -> String {
         middle if middle >= 10.0 => 1,
         _ => 2,
     };
-    format!("{scaled:.digits$} {prefix}{sign}")
+    format!("{scaled:.digits$} {prefix}{sign}").trim_end().to_owned()
 }
 
 fn scaled(value: f64) -> (f64, &'static str) {
@@ -132,6 +133,7 @@ mod tests {
         assert_eq!(figure(940e-9, Unit::Seconds), "940 ns");
         assert_eq!(figure(77.4e-6, Unit::Seconds), "77.4 µs");
         assert_eq!(figure(0.0, Unit::Bytes), "0.00 B");
+        assert_eq!(figure(152.4, Unit::Count), "152");
     }
 
     #[test]

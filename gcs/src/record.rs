@@ -5,8 +5,14 @@
 //! that a record of any older version still decodes; a newer version is refused by name rather than misread; decoding
 //! never panics, whatever the bytes.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
-use serde::{de::DeserializeOwned, Serialize};
+use rmp_serde::decode::Error;
+use serde::{
+    de::{DeserializeOwned, IgnoredAny},
+    Deserialize, Serialize,
+};
 use thiserror::Error;
 
 /// A type that is kept or sent as a versioned record.
@@ -63,15 +69,24 @@ pub enum RecordError {
     },
 }
 
+/// Room that most records find enough, so that they do not grow byte by byte.
+const ENCODED_BYTES: usize = 256;
+
 /// Encodes `value` as its schema version and its MessagePack body.
 ///
 /// # Errors
 /// [`RecordError::Unencodable`] if the value has no MessagePack form.
 pub fn encode<R: Record>(value: &R) -> Result<Bytes, RecordError> {
-    let mut bytes = vec![R::VERSION];
-    rmp_serde::encode::write(&mut bytes, value)
-        .map_err(|source| RecordError::Unencodable { record: R::NAME, source })?;
-    Ok(Bytes::from(bytes))
+    let mut bytes = Vec::with_capacity(ENCODED_BYTES);
+    encode_into(value, &mut bytes)?;
+    // It may be kept for long, and in great number: without room that nobody needs.
+    Ok(Bytes::copy_from_slice(&bytes))
+}
+
+/// As [`encode`], behind what is there.
+pub(crate) fn encode_into<R: Record>(value: &R, bytes: &mut Vec<u8>) -> Result<(), RecordError> {
+    bytes.push(R::VERSION);
+    rmp_serde::encode::write(bytes, value).map_err(|source| RecordError::Unencodable { record: R::NAME, source })
 }
 
 /// Decodes what [`encode`] wrote, in this schema version or an older one.
@@ -79,19 +94,32 @@ pub fn encode<R: Record>(value: &R) -> Result<Bytes, RecordError> {
 /// # Errors
 /// Every [`RecordError`] but [`RecordError::Unencodable`].
 pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, RecordError> {
+    decode_as::<R, R>(bytes)
+}
+
+/// As [`decode`], into something of the same shape that may borrow from `bytes`.
+pub(crate) fn decode_as<'a, R: Record, B: Deserialize<'a>>(bytes: &'a [u8]) -> Result<B, RecordError> {
     let record = R::NAME;
-    let (version, mut body) = match bytes.split_first() {
+    let (version, body) = match bytes.split_first() {
         None | Some((0, _)) => return Err(RecordError::Unversioned { record }),
         Some((version, body)) => (*version, body),
     };
     if version > R::VERSION {
         return Err(RecordError::Newer { record, found: version, supported: R::VERSION });
     }
-    let value = rmp_serde::decode::from_read(&mut body).map_err(|source| RecordError::Malformed { record, source })?;
-    match body.len() {
-        0 => Ok(value),
-        bytes => Err(RecordError::Trailing { record, bytes }),
+    // In place: a reader would copy whatever is long once more.
+    let mut reader = rmp_serde::Deserializer::from_read_ref(body);
+    let value = B::deserialize(&mut reader).map_err(|source| RecordError::Malformed { record, source })?;
+    match IgnoredAny::deserialize(&mut reader) {
+        Err(Error::InvalidMarkerRead(end)) if end.kind() == ErrorKind::UnexpectedEof => Ok(value),
+        _ => Err(RecordError::Trailing { record, bytes: trailing::<R>(body) }),
     }
+}
+
+/// How many bytes follow a body that is whole.
+fn trailing<R: Record>(mut body: &[u8]) -> usize {
+    let _ = rmp_serde::decode::from_read::<_, R>(&mut body);
+    body.len()
 }
 
 /// Names the record kinds of this crate; all are of schema version 1 as yet.
@@ -105,7 +133,6 @@ pub(crate) use records;
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde::Deserialize;
 
     use super::*;
 
@@ -162,7 +189,7 @@ mod tests {
         assert!(matches!(decode::<First>(&[0, 1]), Err(RecordError::Unversioned { .. })));
         assert!(matches!(decode::<First>(&bytes[..bytes.len() - 1]), Err(RecordError::Malformed { .. })));
         let mut long = bytes.to_vec();
-        long.push(0);
+        long.push(0xc1);
         assert!(matches!(decode::<First>(&long), Err(RecordError::Trailing { bytes: 1, .. })));
     }
 

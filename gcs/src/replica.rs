@@ -47,7 +47,7 @@ use thiserror::Error;
 pub use self::fault::Fault;
 pub use self::{
     alone::Alone,
-    core::{MembershipError, ReplicaCore, ReplicaStatus},
+    core::{MembershipError, ReplicaCore, ReplicaStatus, ReplicaWork},
     disk::{DiskCore, Recovered},
     message::{PeerMessage, WireError},
 };
@@ -326,6 +326,8 @@ pub struct Position {
 /// What the disk has done.
 #[derive(Debug)]
 pub enum DiskDone {
+    /// The log was synced.
+    Synced,
     /// An append or an install is durable.
     Persisted(u64),
     /// Entries up to this index are applied.

@@ -3,6 +3,11 @@
 //! Owns: the [`Store`] trait, its columns and batches, and the store in memory. Does not own what rows mean
 //! ([`crate::tables`]) or in which order writes come ([`crate::shard`]). Invariants: a batch is applied whole or not at
 //! all; keys are ordered as bytes, so a scan gives the same rows in the same order on every store.
+//!
+//! Batches are of two kinds. What must not be lost is [applied](Store::apply) and [synced](Store::sync). What its owner can
+//! make again is [applied as rebuildable](Store::apply_rebuildable): the tables of a replica, which follow from its log.
+//! Those cost no log of the store's own; they are [persisted](Store::begin_persist) once in a while, before what they are
+//! made from is dropped.
 
 mod batch;
 mod column;
@@ -50,13 +55,37 @@ pub trait Store {
     /// [`StoreError`] if nothing was applied, or if the store cannot tell; it must then be opened anew.
     fn apply(&mut self, batch: Batch) -> Result<(), StoreError>;
 
-    /// Makes every batch applied so far durable, whatever happens to the process or the machine. What was applied after
-    /// the last `sync` may be lost with them, but only as whole batches from the newest backwards. A store that promises
-    /// no durability has nothing to do.
+    /// Makes every batch applied so far durable, whatever happens to the process or the machine, but for rebuildable ones.
+    /// What was applied after the last `sync` may be lost with them, but only as whole batches from the newest backwards.
+    /// A store that promises no durability has nothing to do.
     ///
     /// # Errors
     /// [`StoreError`] if that cannot be told; the store must then be opened anew.
     fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// Applies all of `batch` in its order, or nothing: rows that their owner can make again from others that it keeps.
+    /// A `sync` does nothing for them, which is what makes them cheap. When the process dies, those since the last
+    /// [persist](Store::begin_persist) may be lost, but only as whole batches from the newest backwards; and one that is
+    /// left finds every batch left that was applied before it, of either kind. A key is written by one kind of batch only,
+    /// but for the first time and in an installation. Rows of [`Column::Log`] cannot be rebuilt.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    fn apply_rebuildable(&mut self, batch: Batch) -> Result<(), StoreError>;
+
+    /// Begins to make every rebuildable batch applied so far durable, and whatever they follow, in the background where
+    /// the store can. It takes long beside a sync, and is for once in some MB.
+    ///
+    /// # Errors
+    /// As [`Store::sync`].
+    fn begin_persist(&mut self) -> Result<(), StoreError>;
+
+    /// Returns once what the last [`Store::begin_persist`] was about is durable. Where there was none, there is nothing to
+    /// wait for.
+    ///
+    /// # Errors
+    /// As [`Store::sync`].
+    fn finish_persist(&mut self) -> Result<(), StoreError>;
 
     /// The shared state ([`Column::is_shared`]) as it is now, whatever is applied later.
     ///
@@ -82,6 +111,14 @@ pub trait Store {
     /// # Errors
     /// As [`Store::apply`].
     fn install(&mut self, batch: Batch) -> Result<(), StoreError>;
+}
+
+/// Refuses a rebuildable batch with rows of the log, from which all others are made again.
+fn refuse_log_rows(batch: &Batch) -> Result<(), StoreError> {
+    if batch.ops().iter().any(|op| op.column() == Column::Log) {
+        return Err(StoreError::Corrupt { column: Column::Log, detail: "its rows cannot be made again".to_owned() });
+    }
+    Ok(())
 }
 
 /// Where a view is read on: after this row.

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, io, time::Duration};
 
-use actinic_gcs::replica::{MembershipChange, ReplicaId, ReplicaStatus};
+use actinic_gcs::replica::{MembershipChange, ReplicaId, ReplicaStatus, ReplicaWork};
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
 
@@ -77,6 +77,9 @@ pub struct ReplicaSummary {
     pub learners: Vec<ReplicaId>,
     /// At the leader: how far each replica's log agrees.
     pub matched: Vec<(ReplicaId, u64)>,
+    /// What it has done since it was opened.
+    #[serde(default)]
+    pub work: ReplicaWork,
 }
 
 impl ReplicaSummary {
@@ -84,10 +87,11 @@ impl ReplicaSummary {
         let Some(status) = status else {
             let (voters, learners, matched) = Default::default();
             let (leader, term, last, committed, applied) = Default::default();
-            return Self { shard, id, leader, term, last, committed, applied, voters, learners, matched };
+            let work = ReplicaWork::default();
+            return Self { shard, id, leader, term, last, committed, applied, voters, learners, matched, work };
         };
-        let ReplicaStatus { leader, term, last, committed, applied, voters, learners, matched, .. } = status;
-        Self { shard, id, leader, term: Some(term), last, committed, applied, voters, learners, matched }
+        let ReplicaStatus { leader, term, last, committed, applied, voters, learners, matched, work, .. } = status;
+        Self { shard, id, leader, term: Some(term), last, committed, applied, voters, learners, matched, work }
     }
 }
 

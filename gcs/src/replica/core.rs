@@ -23,6 +23,7 @@ use raft::{
     eraftpb::{ConfChange, ConfChangeType, Message, MessageType},
     Config, RawNode, SnapshotStatus, StateRole,
 };
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::asked::{Asked, Reads};
@@ -97,6 +98,19 @@ pub struct ReplicaStatus {
     pub learners: Vec<ReplicaId>,
     /// At the leader: how far each replica's log is known to agree.
     pub matched: Vec<(ReplicaId, u64)>,
+    /// What it has done since it was opened.
+    pub work: ReplicaWork,
+}
+
+/// What a replica has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaWork {
+    /// Syncs of its log.
+    pub fsyncs: u64,
+    /// Entries in its log that are durable.
+    pub entries: u64,
+    /// Clients' writes that it put into entries, as the leader.
+    pub writes: u64,
 }
 
 /// A ready of Raft's that the disk works on.
@@ -104,7 +118,7 @@ struct Pending {
     number: u64,
     /// Whether the disk has something to say about it.
     persisted: bool,
-    entries: bool,
+    entries: usize,
     held: Vec<Message>,
 }
 
@@ -127,6 +141,7 @@ pub struct ReplicaCore {
     /// How far the disk was told to apply, and has.
     position: Position,
     applied: u64,
+    work: ReplicaWork,
     transfers: Transfers,
     failed_transfers: Vec<Ended>,
     leader: Option<ReplicaId>,
@@ -173,6 +188,7 @@ impl ReplicaCore {
             reads: Reads::default(),
             pending: VecDeque::new(),
             applied: position.index,
+            work: ReplicaWork::default(),
             transfers: Transfers::new(config.chunk_bytes_max),
             failed_transfers: Vec::new(),
             leader: None,
@@ -214,6 +230,7 @@ impl ReplicaCore {
             voters: ids(&self.position.members.voters),
             learners: ids(&self.position.members.learners),
             matched: if self.leads { matched } else { Vec::new() },
+            work: self.work,
         }
     }
 
@@ -394,6 +411,7 @@ impl ReplicaCore {
     /// [`ReplicaFailed`] if the replica must stop.
     pub fn on_disk(&mut self, done: DiskDone, effects: &mut Vec<ReplicaEffect>) -> Result<(), ReplicaFailed> {
         match done {
+            DiskDone::Synced => self.work.fsyncs += 1,
             DiskDone::Persisted(ticket) => self.on_persisted(ticket, effects),
             DiskDone::Applied(index) => {
                 self.applied = index;
@@ -564,7 +582,8 @@ impl ReplicaCore {
         self.config.fault == Some(fault)
     }
 
-    fn encode_batch(&mut self) -> Result<Option<Vec<u8>>, ReplicaFailed> {
+    /// The next entry, and how many of the oldest writes it holds; they still wait.
+    fn encode_batch(&mut self) -> Result<Option<(usize, Vec<u8>)>, ReplicaFailed> {
         let mut bytes = 0;
         let mut take = 0;
         for (_, _, write) in &self.writes {
@@ -579,8 +598,6 @@ impl ReplicaCore {
         }
         self.time_floor = self.time_floor.max(self.now);
         let proposal = Proposal { now: self.time_floor, writes: self.writes.iter().take(take).cloned().collect() };
-        let data = proposal.encode()?;
-        self.writes.drain(..take);
-        Ok(Some(data))
+        Ok(Some((take, proposal.encode()?)))
     }
 }

@@ -1,15 +1,20 @@
 //! The disk half of a replica: its log, its vote and its tables, in one store.
 //!
-//! Owns: doing [`DiskJob`]s in their order, and what a store holds of a replica. A log entry is one row with a checksum;
-//! what entries do to the tables, and how far they have come, is one batch. As batches reach the disk in order, a crash
-//! leaves the tables at some entry that the log still has, or at one whose fsync was never waited for. Does not own: when
-//! anything is durable (the store's `sync`), threads, or Raft.
+//! Owns: doing [`DiskJob`]s in their order, and what a store holds of a replica. A log entry is one row with a checksum,
+//! and durable before anyone is told. What entries do to the tables, and how far they have come, is one rebuildable batch:
+//! it has no fsync and no log of the store's own, since the entries are there to be applied again. A crash takes the
+//! tables back to an earlier entry, and all their rows at once; what follows is applied when Raft hands it out again. Does
+//! not own: when anything is durable (the store's `sync` and `begin_persist`), threads, or Raft.
+//!
+//! The log is dropped in two steps, lest an entry go that the tables on the disk still need: when Raft first asks for it,
+//! the tables begin to be persisted, in the background; when it asks again, that has long been done, and the entries of
+//! the first time go. So the log on the disk is one compaction longer than the one in memory.
 //!
 //! Call order: [`DiskCore::run`] any jobs, then [`DiskCore::flush`], which is where the one fsync for all of them happens.
 //! What `run` gave may be told before the flush: it shows only what a majority has.
 //!
-//! Invariants: rows of the log follow on each other; the tables are never ahead of the log; what cannot be read is an
-//! error, never skipped.
+//! Invariants: rows of the log follow on each other; the tables, also as they are on the disk, are never ahead of the log
+//! and never behind its beginning; what cannot be read is an error, never skipped.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +24,7 @@ use raft::eraftpb::{ConfState, Entry, HardState};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    entry::{self, Proposal},
+    entry::{self, ProposalRef},
     Addresses, Bootstrap, DiskDone, DiskJob, Position, ReplicaFailed,
 };
 use crate::{
@@ -62,7 +67,7 @@ pub struct Recovered {
     pub truncated: (u64, u64),
     /// All that follow.
     pub entries: Vec<Entry>,
-    /// How far the tables are.
+    /// How far the tables are: what the log has after it, up to what was committed, is applied again.
     pub position: Position,
 }
 
@@ -74,6 +79,8 @@ pub struct DiskCore<S> {
     first: u64,
     last: u64,
     views: BTreeMap<u64, (Box<dyn View>, Position)>,
+    /// Up to where the log may go once the tables are persisted, which has begun.
+    dropping: Option<Truncated>,
     /// Log rows of the jobs since the last flush, and who waits for them.
     batch: Batch,
     tickets: Vec<u64>,
@@ -104,6 +111,7 @@ impl<S: Store> DiskCore<S> {
             first,
             last: recovered.truncated.0 + recovered.entries.len() as u64,
             views: BTreeMap::new(),
+            dropping: None,
             batch: Batch::new(),
             tickets: Vec::new(),
             must_sync: false,
@@ -160,12 +168,15 @@ impl<S: Store> DiskCore<S> {
         }
         let flushed = self.write_log();
         self.failed = flushed.is_err();
-        flushed?;
+        if flushed? {
+            done.push(DiskDone::Synced);
+        }
         done.extend(self.tickets.drain(..).map(DiskDone::Persisted));
         Ok(())
     }
 
-    fn write_log(&mut self) -> Result<(), ReplicaFailed> {
+    /// Gives whether it was a sync.
+    fn write_log(&mut self) -> Result<bool, ReplicaFailed> {
         let batch = std::mem::take(&mut self.batch);
         let must_sync = std::mem::take(&mut self.must_sync);
         let store = self.store()?;
@@ -175,7 +186,7 @@ impl<S: Store> DiskCore<S> {
         if must_sync {
             store.sync()?;
         }
-        Ok(())
+        Ok(must_sync)
     }
 
     fn machine(&mut self) -> Result<&mut ShardCore<S>, ReplicaFailed> {
@@ -269,8 +280,8 @@ impl<S: Store> DiskCore<S> {
     ) -> Result<(), ReplicaFailed> {
         let mut groups = Vec::with_capacity(entries.len());
         for entry in entries {
-            let Proposal { now, writes } = Proposal::decode(&entry.data)?;
-            let decode = |(client, request, bytes): (_, _, Bytes)| match record::decode::<Write>(&bytes) {
+            let ProposalRef { now, writes } = ProposalRef::decode(&entry.data)?;
+            let decode = |(client, request, bytes)| match record::decode::<Write>(bytes) {
                 Ok(write) => Ok((client, request, write)),
                 Err(error) => Err(damaged(format!("entry {}: {error}", entry.index))),
             };
@@ -283,8 +294,19 @@ impl<S: Store> DiskCore<S> {
         Ok(())
     }
 
+    /// Drops what the compaction before this one was about, and has the tables persisted for the next.
     fn compact(&mut self, index: u64, term: u64) -> Result<(), ReplicaFailed> {
         assert!(index <= self.position.index, "only what is applied is dropped");
+        if let Some(before) = self.dropping.take() {
+            self.store()?.finish_persist()?;
+            self.drop_log(before)?;
+        }
+        self.store()?.begin_persist()?;
+        self.dropping = Some(Truncated { index, term });
+        Ok(())
+    }
+
+    fn drop_log(&mut self, Truncated { index, term }: Truncated) -> Result<(), ReplicaFailed> {
         // What is still to be flushed may be about the same rows.
         self.write_log_early()?;
         while self.first <= index {
@@ -333,6 +355,7 @@ impl<S: Store> DiskCore<S> {
         batch.put(Column::Raft, POSITION, position_row(&position)?);
         let mut store = self.shard.take().ok_or(ReplicaFailed::Stopped)?.into_store();
         store.install(batch)?;
+        self.dropping = None;
         self.shard = Some(ShardCore::open(store, self.limits)?);
         self.first = position.index + 1;
         self.last = position.index + entries.len() as u64;
@@ -353,6 +376,7 @@ impl<S: Store> DiskCore<S> {
         assert!(self.position.index <= self.last, "the tables are not ahead of the log");
         if self.batch.is_empty() {
             let recovered = recover(shard.store())?;
+            assert_eq!(recovered.position, self.position, "how far the tables are");
             assert_eq!(recovered.truncated.0 + 1, self.first, "where the log begins");
             assert_eq!(recovered.truncated.0 + recovered.entries.len() as u64, self.last, "where the log ends");
         }
@@ -413,6 +437,10 @@ fn recover<S: Store>(store: &S) -> Result<Recovered, ReplicaFailed> {
     if position.index > last || hard_state.commit > last {
         let needed = position.index.max(hard_state.commit);
         return Err(damaged(format!("it ends at entry {last}, and had agreed to entry {needed}")));
+    }
+    if position.index < truncated.index {
+        let (at, gone) = (position.index, truncated.index);
+        return Err(damaged(format!("it begins after entry {gone}, and the tables are at entry {at}")));
     }
     // The commit index is not always kept; what is applied was committed.
     hard_state.commit = hard_state.commit.max(position.index).max(truncated.index);

@@ -25,6 +25,14 @@ pub(super) struct Proposal {
     pub(super) writes: Vec<(ClientId, RequestId, Bytes)>,
 }
 
+/// The same, read in place.
+#[derive(Debug, Deserialize)]
+pub(super) struct ProposalRef<'a> {
+    pub(super) now: Millis,
+    #[serde(borrow)]
+    pub(super) writes: Vec<(ClientId, RequestId, &'a [u8])>,
+}
+
 record::records! { Proposal = "log entry" }
 
 /// The leader's time as it stands in front of an entry's writes; a change of members has none.
@@ -36,14 +44,18 @@ pub(super) fn time_of(entry: &Entry) -> Option<Millis> {
 
 impl Proposal {
     pub(super) fn encode(&self) -> Result<Vec<u8>, ReplicaFailed> {
-        let body = record::encode(self).map_err(|error| ReplicaFailed::Log(error.to_string()))?;
-        Ok([&self.now.0.to_be_bytes()[..], &body].concat())
+        let mut data = self.now.0.to_be_bytes().to_vec();
+        data.reserve(self.writes.iter().map(|(.., write)| write.len() + 40).sum());
+        record::encode_into(self, &mut data).map_err(|error| ReplicaFailed::Log(error.to_string()))?;
+        Ok(data)
     }
+}
 
+impl<'a> ProposalRef<'a> {
     /// The proposal in an entry's data.
-    pub(super) fn decode(data: &[u8]) -> Result<Self, ReplicaFailed> {
+    pub(super) fn decode(data: &'a [u8]) -> Result<Self, ReplicaFailed> {
         let body = data.get(8..).unwrap_or_default();
-        record::decode(body).map_err(|error| ReplicaFailed::Log(error.to_string()))
+        record::decode_as::<Proposal, _>(body).map_err(|error| ReplicaFailed::Log(error.to_string()))
     }
 }
 
@@ -98,13 +110,15 @@ mod tests {
     }
 
     #[test]
-    fn a_proposal_bears_its_time_in_front() {
-        let proposal = Proposal { now: Millis(77), writes: Vec::new() };
+    fn a_proposal_bears_its_time_in_front_and_is_read_in_place() {
+        let write = (ClientId(u128::MAX), RequestId(9), Bytes::from_static(b"write"));
+        let proposal = Proposal { now: Millis(77), writes: vec![write] };
         let mut entry = Entry { data: proposal.encode().unwrap().into(), ..Entry::default() };
         assert_eq!(time_of(&entry), Some(Millis(77)));
-        assert_eq!(Proposal::decode(&entry.data).unwrap(), proposal);
+        let read = ProposalRef::decode(&entry.data).unwrap();
+        assert_eq!((read.now, &read.writes[..]), (proposal.now, &[(ClientId(u128::MAX), RequestId(9), &b"write"[..])][..]));
         entry.set_entry_type(EntryType::EntryConfChange);
         assert_eq!(time_of(&entry), None);
-        assert!(Proposal::decode(b"short").is_err());
+        assert!(ProposalRef::decode(b"short").is_err());
     }
 }

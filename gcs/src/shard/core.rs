@@ -332,7 +332,8 @@ impl<S: Store> ShardCore<S> {
         }
         batch.append(own);
         if !batch.is_empty() {
-            self.store.apply(batch)?;
+            // Whoever orders the writes keeps them, and can feed them again.
+            self.store.apply_rebuildable(batch)?;
         }
         self.requests.on_written();
         self.applied = state.applied;

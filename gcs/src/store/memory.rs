@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use bytes::Bytes;
 
-use super::{Batch, Column, Cursor, Op, Row, Store, StoreError, View};
+use super::{refuse_log_rows, Batch, Column, Cursor, Op, Row, Store, StoreError, View};
 
 /// A [`Store`] in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,19 @@ impl Store for MemoryStore {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn apply_rebuildable(&mut self, batch: Batch) -> Result<(), StoreError> {
+        refuse_log_rows(&batch)?;
+        self.apply(batch)
+    }
+
+    fn begin_persist(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn finish_persist(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
 

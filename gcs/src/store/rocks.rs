@@ -4,9 +4,15 @@
 //! mean. Its parts: `open` (whose folder it is, and what a crash left), `families` (generations of columns), `view`,
 //! `wal` (what RocksDB would lose silently), `options`, `failure` (RocksDB's words as errors).
 //!
-//! Invariants: every change goes through the write-ahead log but those to the stage, so a crash leaves whole batches, a
-//! prefix of what was applied; once a write failed, every later one is refused until the store is opened anew, since
-//! RocksDB and its log may then differ.
+//! Rebuildable batches and the stage do without RocksDB's write-ahead log. What was only in memory is gone after a crash,
+//! so two things see to it that never a part of it is: all families are written to tables together (`atomic_flush`), and
+//! a table is only installed once the logs before it are on the device, which RocksDB does of itself. A family whose
+//! memory has become a table has its part of those logs skipped when they are read, so that what a log holds never hides
+//! what is newer. The replica's log is the one family that [`Store::begin_persist`] leaves alone: its rows are in
+//! RocksDB's log, and are gone again before that has grown too long, so that few of them are ever written twice.
+//!
+//! Invariants: a crash leaves whole batches, of each kind a prefix of what was applied; once a write failed, every later
+//! one is refused until the store is opened anew, since RocksDB and its log may then differ.
 
 mod failure;
 mod families;
@@ -34,7 +40,7 @@ use rocksdb::{
 pub use identity::StoreIdentity;
 pub use options::RocksOptions;
 
-use super::{Batch, Column, Durability, Op, Row, Store, StoreError, View};
+use super::{refuse_log_rows, Batch, Column, Durability, Op, Row, Store, StoreError, View};
 use failure::{failure, is_stall, refusal};
 use families::{drop_if_used, shared_columns, Families, Generation};
 
@@ -43,6 +49,9 @@ type Db = DBWithThreadMode<SingleThreaded>;
 
 /// The key, in the default family, of the generation that shared columns are in.
 const GENERATION_KEY: &[u8] = b"generation";
+
+/// How long it is between two looks at a table that is being written.
+const PERSIST_WAIT: Duration = Duration::from_millis(1);
 
 /// What a sync leaves in the log; see [`RocksStore::sync`].
 const SYNC_MARK: &[u8] = b"sync";
@@ -166,7 +175,13 @@ impl RocksStore {
         columns: impl Iterator<Item = Column>,
         generation: Generation,
     ) -> Result<(), StoreError> {
+        let mut seen = 0_u32;
         for column in columns {
+            let bit = 1 << column as u32;
+            if seen & bit != 0 {
+                continue;
+            }
+            seen |= bit;
             let name = self.families.name(column, generation);
             if self.db.cf_handle(name).is_none() {
                 let made = self.db.create_cf(name, &self.options.family(&self.cache));
@@ -179,9 +194,11 @@ impl RocksStore {
     /// The changes of `batch` for RocksDB, with shared columns in `generation`; puts find their families made.
     fn changes(&self, batch: &Batch, generation: Generation) -> WriteBatch {
         let mut changes = WriteBatch::default();
+        let families: Vec<_> =
+            Column::ALL.iter().map(|column| self.db.cf_handle(self.families.name(*column, generation))).collect();
         for op in batch.ops() {
             // Where there is no family, there is nothing to delete either.
-            let Some(family) = self.db.cf_handle(self.families.name(op.column(), generation)) else { continue };
+            let Some(family) = families[op.column() as usize] else { continue };
             match op {
                 Op::Put { key, value, .. } => changes.put_cf(family, key, value),
                 Op::Delete { key, .. } => changes.delete_cf(family, key),
@@ -227,6 +244,34 @@ impl RocksStore {
             }
             failed => failed,
         }
+    }
+
+    /// Starts to write tables of all rows that are in memory only, and waits for that if it is asked to.
+    fn flush(&self, waits: bool) -> Result<(), rocksdb::Error> {
+        let mut options = FlushOptions::default();
+        options.set_wait(waits);
+        let columns = Column::ALL.iter().filter(|column| **column != Column::Log);
+        let families: Vec<_> = columns.filter_map(|column| self.family(*column)).collect();
+        self.db.flush_cfs_opt(&families, &options)
+    }
+
+    /// Whether there are tables still to be written, and whether one could not be.
+    fn flushing(&self) -> (bool, bool) {
+        let number = |family: &ColumnFamily, property| self.db.property_int_value_cf(family, property).ok().flatten();
+        let is_left = |family| number(family, properties::NUM_IMMUTABLE_MEM_TABLE).unwrap_or_default() > 0;
+        let errors = self.db.property_int_value(properties::BACKGROUND_ERRORS).ok().flatten().unwrap_or_default();
+        (self.handles().any(is_left), errors > 0)
+    }
+
+    /// Applies a batch, by way of the log or not.
+    fn apply_any(&mut self, batch: &Batch, is_logged: bool) -> Result<(), StoreError> {
+        self.check_usable()?;
+        let Some(first) = batch.ops().first() else { return Ok(()) };
+        let column = first.column();
+        let generation = self.families.generation();
+        self.make_families(batch.ops().iter().map(Op::column), generation)?;
+        self.dirty |= is_logged;
+        self.write(column, is_logged, |store| store.changes(batch, generation))
     }
 
     /// Drops the families that are not current and hold anything.
@@ -284,13 +329,43 @@ impl Store for RocksStore {
     }
 
     fn apply(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.apply_any(&batch, true)
+    }
+
+    fn apply_rebuildable(&mut self, batch: Batch) -> Result<(), StoreError> {
+        refuse_log_rows(&batch)?;
+        self.apply_any(&batch, false)
+    }
+
+    fn begin_persist(&mut self) -> Result<(), StoreError> {
         self.check_usable()?;
-        let Some(first) = batch.ops().first() else { return Ok(()) };
-        let column = first.column();
-        let generation = self.families.generation();
-        self.make_families(batch.ops().iter().map(Op::column), generation)?;
-        self.dirty = true;
-        self.write(column, true, |store| store.changes(&batch, generation))
+        // RocksDB does the same, but only for logs that it has closed.
+        let logged = self.db.flush_wal(true);
+        self.note(Column::Log, logged)?;
+        loop {
+            match self.flush(false) {
+                Err(error) if error.kind() == ErrorKind::TryAgain => {
+                    let waited = self.wait_for_tables();
+                    self.note(Column::Meta, waited)?;
+                }
+                begun => return self.note(Column::Meta, begun),
+            }
+        }
+    }
+
+    fn finish_persist(&mut self) -> Result<(), StoreError> {
+        self.check_usable()?;
+        loop {
+            match self.flushing() {
+                (false, _) => return Ok(()),
+                // It says what went wrong, unless RocksDB has got over it.
+                (true, true) => {
+                    let flushed = self.flush(true);
+                    return self.note(Column::Meta, flushed);
+                }
+                (true, false) => thread::sleep(PERSIST_WAIT),
+            }
+        }
     }
 
     /// With [`Durability::Fsync`] a mark goes into the log after the batches, so that even in the last of them damage

@@ -1,7 +1,7 @@
 //! What every store must do, as one suite of checks.
 //!
 //! Owns: the checks. A store's own tests make a [`Fixture`] and call [`run`]; a store on disk adds its checks of torn
-//! writes there, with the [`History`] that crashes are checked against. The suite draws its cases from a fixed seed, so
+//! writes there, with the [`History`] and [`BothKinds`] that crashes are checked against. The suite draws its cases from a fixed seed, so
 //! a failure repeats.
 
 mod crashes;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::{Batch, Column, Row, Store};
 
-pub use crashes::History;
+pub use crashes::{BothKinds, History};
 
 /// How the suite comes by stores.
 pub trait Fixture {

@@ -92,17 +92,18 @@ impl KeyValueWrite {
     pub(super) fn apply(&self, txn: &mut Txn<'_>) -> Applied {
         let (namespace, key) = self.address();
         let row = row_key(namespace, key)?;
-        let current = txn.get(Column::KeyValue, &row)?;
         match self {
             Self::Put { value, overwrite, .. } => {
                 Bound::ValueBytes.check(value.len(), limits::VALUE_BYTES_MAX)?;
-                let stored = *overwrite || current.is_none();
+                // Whatever is there is not even read.
+                let stored = *overwrite || txn.get(Column::KeyValue, &row)?.is_none();
                 if stored {
                     txn.put_bytes(Table::KeyValue, row, value.clone());
                 }
                 Ok(Reply::Stored(stored))
             }
             Self::Delete { .. } => {
+                let current = txn.get(Column::KeyValue, &row)?;
                 if current.is_some() {
                     txn.delete_row(Table::KeyValue, row);
                 }
@@ -110,6 +111,7 @@ impl KeyValueWrite {
             }
             Self::CompareAndSwap { expected, new, .. } => {
                 Bound::ValueBytes.check(new.as_ref().map_or(0, Bytes::len), limits::VALUE_BYTES_MAX)?;
+                let current = txn.get(Column::KeyValue, &row)?;
                 let stored = current == *expected;
                 if stored && current != *new {
                     match new {

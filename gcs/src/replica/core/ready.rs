@@ -71,30 +71,22 @@ impl ReplicaCore {
 
     /// What arrived during a log write is the next entry.
     fn propose(&mut self) -> Result<(), ReplicaFailed> {
-        while self.leads() && !self.writes.is_empty() && !self.pending.iter().any(|pending| pending.entries) {
+        while self.leads() && !self.writes.is_empty() && !self.pending.iter().any(|pending| pending.entries > 0) {
             let room = self.raw.raft.lead_transferee.is_none();
             if !room {
                 return Ok(());
             }
-            let before = self.writes.len();
-            let Some(data) = self.encode_batch()? else { return Ok(()) };
-            let taken = before - self.writes.len();
-            if self.raw.propose(Vec::new(), data.clone()).is_err() {
+            let Some((taken, data)) = self.encode_batch()? else { return Ok(()) };
+            if self.raw.propose(Vec::new(), data).is_err() {
                 // Too much is uncommitted, for want of a majority: it waits, until new requests find no room.
-                return self.put_back(&data);
+                return Ok(());
             }
+            self.writes.drain(..taken);
+            self.work.writes += taken as u64;
             self.reads.on_proposed(taken as u64, self.raw.raft.raft_log.last_index());
             if self.raw.has_ready() {
                 return Ok(());
             }
-        }
-        Ok(())
-    }
-
-    fn put_back(&mut self, data: &[u8]) -> Result<(), ReplicaFailed> {
-        let proposal = entry::Proposal::decode(data)?;
-        for write in proposal.writes.into_iter().rev() {
-            self.writes.push_front(write);
         }
         Ok(())
     }
@@ -137,7 +129,10 @@ impl ReplicaCore {
         let pending = Pending {
             number,
             persisted: persist.is_none(),
-            entries: matches!(&persist, Some(DiskJob::Append { entries, .. }) if !entries.is_empty()),
+            entries: match &persist {
+                Some(DiskJob::Append { entries, .. }) => entries.len(),
+                _ => 0,
+            },
             held,
         };
         self.pending.push_back(pending);
@@ -198,6 +193,7 @@ impl ReplicaCore {
         while self.pending.front().is_some_and(|pending| pending.persisted) {
             let Some(pending) = self.pending.pop_front() else { break };
             last = Some(pending.number);
+            self.work.entries += pending.entries as u64;
             self.send(pending.held, effects);
         }
         if let Some(number) = last {

@@ -4,7 +4,10 @@ use raft::eraftpb::{Entry, HardState};
 
 use super::*;
 use crate::{
-    replica::{entry, ReplicaId},
+    replica::{
+        entry::{self, Proposal},
+        ReplicaId,
+    },
     shard::{ClientId, RequestId},
     store::MemoryStore,
     tables::JobWrite,
@@ -61,7 +64,7 @@ fn jobs_of_one_round_are_acknowledged_by_one_flush() {
     disk.run([append(1, 2, 2..=3), append(2, 2, 4..=4)], &mut done).unwrap();
     assert!(done.is_empty(), "nothing is durable yet");
     disk.flush(&mut done).unwrap();
-    assert!(matches!(done[..], [DiskDone::Persisted(1), DiskDone::Persisted(2)]));
+    assert!(matches!(done[..], [DiskDone::Synced, DiskDone::Persisted(1), DiskDone::Persisted(2)]));
 }
 
 #[test]
@@ -80,9 +83,48 @@ fn the_log_is_dropped_up_to_what_is_applied() {
     run(&mut disk, vec![append(1, 2, 2..=3_000)]);
     let job = apply(&disk, 2..=2_900, 2);
     run(&mut disk, vec![job, DiskJob::Compact { index: 2_500, term: 2 }]);
+    assert_eq!(disk.shard().store().rows(Column::Log), 2_999, "the tables are not persisted yet");
+    run(&mut disk, vec![DiskJob::Compact { index: 2_600, term: 2 }]);
     assert_eq!(disk.shard().store().rows(Column::Log), 500);
     let (_, recovered) = open(disk.into_store().unwrap()).unwrap();
     assert_eq!((recovered.truncated, recovered.position.index, recovered.entries.len()), ((2_500, 2), 2_900, 500));
+}
+
+#[test]
+fn tables_behind_the_log_are_applied_again_and_come_out_the_same() {
+    let (mut disk, _) = open(MemoryStore::new()).unwrap();
+    run(&mut disk, vec![append(1, 2, 2..=40)]);
+    let job = apply(&disk, 2..=10, 2);
+    run(&mut disk, vec![job]);
+    // What a crash leaves that takes the tables' newest rows.
+    let behind = disk.shard().store().clone();
+    let job = apply(&disk, 11..=40, 2);
+    run(&mut disk, vec![job]);
+    let (mut again, recovered) = open(behind).unwrap();
+    assert_eq!((recovered.position.index, recovered.hard_state.commit, recovered.entries.len()), (10, 10, 39));
+    let job = apply(&again, 11..=25, 2);
+    run(&mut again, vec![job]);
+    let job = apply(&again, 26..=40, 2);
+    run(&mut again, vec![job]);
+    assert_eq!(again.shard().store(), disk.shard().store(), "but for how they are grouped, they are the same entries");
+}
+
+#[test]
+fn tables_behind_the_beginning_of_their_log_are_refused() {
+    let (mut disk, _) = open(MemoryStore::new()).unwrap();
+    run(&mut disk, vec![append(1, 2, 2..=9)]);
+    let job = apply(&disk, 2..=8, 2);
+    run(&mut disk, vec![job]);
+    let behind = disk.shard().store().get(Column::Raft, POSITION).unwrap().unwrap();
+    run(&mut disk, vec![append(2, 2, 10..=20)]);
+    let job = apply(&disk, 9..=20, 2);
+    run(&mut disk, vec![job, DiskJob::Compact { index: 15, term: 2 }, DiskJob::Compact { index: 15, term: 2 }]);
+    let mut store = disk.into_store().unwrap();
+    let mut batch = Batch::new();
+    batch.put(Column::Raft, POSITION, behind);
+    store.apply(batch).unwrap();
+    let error = open(store).err().unwrap().to_string();
+    assert!(error.contains("it begins after entry 15, and the tables are at entry 8"), "{error}");
 }
 
 #[test]

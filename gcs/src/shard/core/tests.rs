@@ -297,6 +297,18 @@ impl Store for Failing {
         self.0.sync()
     }
 
+    fn apply_rebuildable(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.apply(batch)
+    }
+
+    fn begin_persist(&mut self) -> Result<(), StoreError> {
+        self.0.begin_persist()
+    }
+
+    fn finish_persist(&mut self) -> Result<(), StoreError> {
+        self.0.finish_persist()
+    }
+
     fn view(&self) -> Result<Box<dyn crate::store::View>, StoreError> {
         self.0.view()
     }

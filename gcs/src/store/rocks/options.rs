@@ -62,6 +62,11 @@ impl RocksOptions {
         let mut options = Options::default().get_options_from_string(named)?;
         // A torn end is cut; whatever is wrong before it is an error. See also `wal`.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        // Rows that are in no log go to tables all at once: see `rocks`.
+        options.set_atomic_flush(true);
+        // One thread writes.
+        options.set_allow_concurrent_memtable_write(false);
+        options.set_enable_write_thread_adaptive_yield(false);
         // The log is buffered here until a sync, which then is one system call for all batches before it.
         options.set_manual_wal_flush(true);
         options.set_db_write_buffer_size(self.write_buffer_bytes_max);

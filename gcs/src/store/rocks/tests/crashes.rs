@@ -1,6 +1,9 @@
 //! Tests of crashes: logs that end anywhere, logs that are damaged, and installations that were interrupted.
 
-use super::{suite::History, *};
+use super::{
+    suite::{BothKinds, History},
+    *,
+};
 
 /// A store that crashed with synced and unsynced batches in its log, none of them in tables.
 struct Crashed {
@@ -175,6 +178,56 @@ fn batches_survive_tables_and_many_logs() {
         store = RocksStore::open(&next, IDENTITY, options.clone()).unwrap();
         history.check(&store);
     }
+}
+
+#[test]
+fn rebuildable_batches_go_to_tables_whole_or_not_at_all() {
+    // Buffers so small that tables are written whenever it pleases RocksDB.
+    let options =
+        RocksOptions { write_buffer_bytes_max: 64 << 10, wal_bytes_max: 128 << 10, ..RocksOptions::default() };
+    let root = TempDir::new().unwrap();
+    let mut store = RocksStore::open(&root.path().join("0"), IDENTITY, options.clone()).unwrap();
+    let mut history = BothKinds::new();
+    let mut lefts = Vec::new();
+    for round in 1..=12_u32 {
+        for at in 0..300_u32 {
+            history.log(&mut store);
+            history.rebuild(&mut store);
+            let mut filler = Batch::new();
+            filler.put(Column::Objects, at.to_be_bytes().to_vec(), vec![round as u8; 500]);
+            store.apply_rebuildable(filler).unwrap();
+            if at % 50 == round {
+                history.sync(&mut store);
+            }
+            if at % 97 == round {
+                history.begin_persist(&mut store);
+            }
+            if at % 111 == round {
+                history.finish_persist(&mut store);
+            }
+        }
+        let next = root.path().join(round.to_string());
+        copy_open(&store, &next);
+        drop(store);
+        store = RocksStore::open(&next, IDENTITY, options.clone()).unwrap();
+        lefts.push(history.check(&store));
+    }
+    assert!(lefts.iter().any(|(logged, rebuildable)| rebuildable < logged), "nothing is ever lost: {lefts:?}");
+}
+
+#[test]
+fn a_store_that_was_closed_has_forgotten_what_can_be_rebuilt_and_nothing_else() {
+    let root = TempDir::new().unwrap();
+    let mut history = BothKinds::new();
+    let mut store = open(root.path());
+    history.log(&mut store);
+    history.rebuild(&mut store);
+    history.begin_persist(&mut store);
+    history.finish_persist(&mut store);
+    history.log(&mut store);
+    history.rebuild(&mut store);
+    drop(store);
+    assert_eq!(history.check(&open(root.path())), (2, 1));
 }
 
 /// What is left of so many synced batches when the process dies, and that the store can be used then.
