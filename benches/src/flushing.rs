@@ -26,12 +26,12 @@ use crate::row::Outcome;
 /// Where the plot goes, in the current folder.
 const PLOT: &str = "flushing.svg";
 /// Memory that the process may need at most, client and all: so much and so much for each replica.
-const MEMORY_BYTES_MAX: u64 = 192 << 20;
-const MEMORY_BYTES_MAX_EACH: u64 = 320 << 20;
-/// What each replica may have on the device at most, and at most once all lineage is deleted: RocksDB's own log
-/// (64 MiB, and what is written until it is cut) and the replica's.
+const MEMORY_BYTES_MAX: u64 = 128 << 20;
+const MEMORY_BYTES_MAX_EACH: u64 = 160 << 20;
+/// What each replica may have on the device at most, with the lineage of a window, and at most once all lineage is deleted:
+/// RocksDB's own log (64 MiB, and what is written until it is cut).
 const DISK_BYTES_MAX_EACH: u64 = 768 << 20;
-const DISK_BYTES_LEFT_MAX_EACH: u64 = 192 << 20;
+const DISK_BYTES_LEFT_MAX_EACH: u64 = 96 << 20;
 /// Where the series that keeps everything ends.
 const KEPT_BYTES_MAX: u64 = 1 << 30;
 const KEPT_BYTES_MAX_QUICK: u64 = 192 << 20;
@@ -215,7 +215,7 @@ mod tests {
         let sample = |memory_bytes, disk_bytes| Sample { seconds: 1.0, tasks: 10, kept: 10, memory_bytes, disk_bytes };
         let kept = [sample(1_000, 0)];
         assert!(judge(&[sample(1 << 20, 1 << 20)], &kept, 10, 1).is_ok());
-        let broken = judge(&[sample(1 << 40, 1 << 20)], &kept, 10, 1).unwrap_err().to_string();
+        let broken = judge(&[sample(1 << 40, 1 << 20)], &kept, 10, 1).expect_err("too much memory").to_string();
         assert_eq!(broken, "out of bounds: memory at most");
         assert!(judge(&[sample(1 << 20, 1 << 20)], &kept, 11, 1).is_err(), "not all were recorded");
     }

@@ -282,6 +282,8 @@ pub enum DiskJob {
         /// Its term.
         term: u64,
     },
+    /// Have the tables persisted: nothing happens for a while, and what was deleted can leave the disk.
+    Persist,
     /// Keep a view of the state, under this number, then say [`DiskDone::Snapshot`].
     TakeSnapshot(u64),
     /// Forget a view.

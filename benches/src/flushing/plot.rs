@@ -30,8 +30,12 @@ pub(super) fn svg(flushed: &[Sample], kept: &[Sample]) -> String {
         let (x, y) = (x_of(tasks_max * part), y_of(bytes_max * part));
         let _ = write!(text, "<line x1='{LEFT}' x2='{}' y1='{y}' y2='{y}' stroke='#ddd'/>", WIDTH - RIGHT);
         let _ = write!(text, "<text x='8' y='{}'>{:.0} MiB</text>", y + 4.0, bytes_max * part / f64::from(1 << 20));
-        let _ =
-            write!(text, "<text x='{x}' y='{}' text-anchor='end'>{:.2} M</text>", HEIGHT - 28.0, tasks_max * part / 1e6);
+        let _ = write!(
+            text,
+            "<text x='{x}' y='{}' text-anchor='end'>{:.2} M</text>",
+            HEIGHT - 28.0,
+            tasks_max * part / 1e6
+        );
     }
     let _ = write!(text, "<text x='{}' y='{}'>tasks recorded</text>", WIDTH / 2.0, HEIGHT - 8.0);
     let memory: fn(&Sample) -> u64 = |sample| sample.memory_bytes;

@@ -27,8 +27,9 @@ use crate::row::Outcome;
 const BATCH: u64 = 500;
 /// Writes under way.
 const IN_FLIGHT: usize = 16;
-/// Tasks whose lineage is still needed.
-const WINDOW: u64 = 20_000;
+/// Tasks whose lineage is still needed: so many, or this part of all where there are few.
+const WINDOW: u64 = 500_000;
+const WINDOW_PART: u64 = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the store may take to give the disk back at the end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,7 +54,7 @@ pub(crate) fn run(series: &Series) -> Outcome<()> {
         load.wait_for_all()?;
         load.wait_for_disk()?;
     }
-    load.look()
+    Ok(())
 }
 
 /// Ends the process when its parent has ended, and leaves no folder.
@@ -87,6 +88,7 @@ impl<'a> Load<'a> {
 
     /// Records tasks until there are enough of them, or until memory is at its bound; gives how many.
     fn record(&mut self) -> Outcome<u64> {
+        let window = WINDOW.min(self.series.tasks / WINDOW_PART);
         let mut recorded = 0;
         while recorded < self.series.tasks {
             let batch = BATCH.min(self.series.tasks - recorded);
@@ -95,7 +97,7 @@ impl<'a> Load<'a> {
             self.submit(TaskWrite::Put(specs))?;
             recorded += batch;
             if self.series.kind == Kind::Flushed {
-                self.delete_below(recorded.saturating_sub(WINDOW))?;
+                self.delete_below(recorded.saturating_sub(window))?;
             }
             if self.looked.elapsed() >= LOOK_EVERY {
                 self.look()?;
@@ -169,11 +171,13 @@ impl<'a> Load<'a> {
     fn wait_for_disk(&mut self) -> Outcome<()> {
         let enough = super::DISK_BYTES_LEFT_MAX_EACH * self.series.replicas as u64;
         let start = Instant::now();
-        while bytes_in(&self.series.folder) > enough && start.elapsed() < PATIENCE {
-            std::thread::sleep(LOOK_EVERY);
+        loop {
             self.look()?;
+            if bytes_in(&self.series.folder) <= enough || start.elapsed() >= PATIENCE {
+                return Ok(());
+            }
+            std::thread::sleep(LOOK_EVERY);
         }
-        Ok(())
     }
 
     fn look(&mut self) -> Outcome<()> {

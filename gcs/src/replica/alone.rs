@@ -89,7 +89,23 @@ impl<S: Store> Alone<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{store::MemoryStore, tables::JobWrite, JobId};
+    use crate::{replica::DiskJob, store::MemoryStore, tables::JobWrite, JobId};
+
+    #[test]
+    fn tables_are_persisted_once_nothing_has_happened_for_a_while() {
+        let mut alone = Alone::open(MemoryStore::new(), ClientId(1), ShardLimits::default()).unwrap();
+        let persists_at = |alone: &mut Alone<MemoryStore>, now| {
+            let mut effects = Vec::new();
+            alone.core.on_tick(Millis(now), &mut effects);
+            effects.iter().filter(|effect| matches!(effect, ReplicaEffect::Disk(DiskJob::Persist))).count()
+        };
+        alone.ask(Millis(1_000), JobWrite::NextId).unwrap().unwrap();
+        assert_eq!([1_000, 2_900].map(|now| persists_at(&mut alone, now)), [0, 0]);
+        alone.ask(Millis(2_950), JobWrite::NextId).unwrap().unwrap();
+        assert_eq!([3_000, 4_900, 5_000, 9_000].map(|now| persists_at(&mut alone, now)), [0, 0, 1, 0]);
+        alone.ask(Millis(9_000), JobWrite::NextId).unwrap().unwrap();
+        assert_eq!([9_000, 11_000].map(|now| persists_at(&mut alone, now)), [0, 1]);
+    }
 
     #[test]
     fn a_replica_alone_answers_at_once_and_goes_on_where_it_was() {

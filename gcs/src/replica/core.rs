@@ -16,6 +16,7 @@ mod asked;
 #[cfg(any(test, feature = "suite"))]
 mod faulty;
 mod ready;
+mod status;
 
 use std::collections::VecDeque;
 
@@ -23,10 +24,10 @@ use raft::{
     eraftpb::{ConfChange, ConfChangeType, Message, MessageType},
     Config, RawNode, SnapshotStatus, StateRole,
 };
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::asked::{Asked, Reads};
+pub use self::status::{ReplicaStatus, ReplicaWork};
 use super::{
     entry::{self, Proposal},
     log::LogCache,
@@ -44,6 +45,10 @@ use crate::{
 
 /// Ticks between two replicas that stand for election when they notice together that their leader's process has ended.
 const RANK_TICKS: usize = 2;
+
+/// After so long without an entry the tables are persisted: whoever opens the replica then has nothing to apply again, and
+/// what was deleted leaves the disk.
+const QUIET_MS: u64 = 2_000;
 
 /// Between looks at the leases.
 const LEASES_EVERY_MS: u64 = 500;
@@ -69,50 +74,6 @@ pub enum MembershipError {
     Senseless(&'static str),
 }
 
-/// What can be seen of a replica.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReplicaStatus {
-    /// Which replica.
-    pub id: ReplicaId,
-    /// The term.
-    pub term: u64,
-    /// Who leads, as far as it knows.
-    pub leader: Option<ReplicaId>,
-    /// Whether it is itself the leader.
-    pub leads: bool,
-    /// The last entry in its log, the last that it knows to be committed, and the last applied on its disk.
-    pub last: u64,
-    /// See `last`.
-    pub committed: u64,
-    /// See `last`.
-    pub applied: u64,
-    /// Entries and bytes of the log in memory.
-    pub log_entries: usize,
-    /// See `log_entries`.
-    pub log_bytes: usize,
-    /// Writes that wait for an entry.
-    pub waiting: usize,
-    /// Who votes, and who only follows.
-    pub voters: Vec<ReplicaId>,
-    /// See `voters`.
-    pub learners: Vec<ReplicaId>,
-    /// At the leader: how far each replica's log is known to agree.
-    pub matched: Vec<(ReplicaId, u64)>,
-    /// What it has done since it was opened.
-    pub work: ReplicaWork,
-}
-
-/// What a replica has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplicaWork {
-    /// Syncs of its log.
-    pub fsyncs: u64,
-    /// Entries in its log that are durable.
-    pub entries: u64,
-    /// Clients' writes that it put into entries, as the leader.
-    pub writes: u64,
-}
-
 /// A ready of Raft's that the disk works on.
 struct Pending {
     number: u64,
@@ -133,6 +94,11 @@ pub struct ReplicaCore {
     stands_in: Option<usize>,
     now: Millis,
     looked_at_leases: Millis,
+    /// The last entry that was applied when something last was, when that was, and the last that the disk was asked to
+    /// persist the tables at.
+    quiet_at: u64,
+    quiet_since: Millis,
+    persisted_at: u64,
     /// No entry bears an earlier time.
     time_floor: Millis,
     writes: VecDeque<(ClientId, RequestId, bytes::Bytes)>,
@@ -183,6 +149,9 @@ impl ReplicaCore {
             stands_in: None,
             now: Millis(0),
             looked_at_leases: Millis(0),
+            quiet_at: position.index,
+            quiet_since: Millis(0),
+            persisted_at: position.index,
             time_floor,
             writes: VecDeque::new(),
             reads: Reads::default(),
@@ -208,31 +177,6 @@ impl ReplicaCore {
     }
 
     // --- getters ---------------------------------------------------------------------------------------------------
-
-    /// What can be seen of it.
-    #[must_use]
-    pub fn status(&self) -> ReplicaStatus {
-        let raft = &self.raw.raft;
-        let ids = |ids: &[u64]| ids.iter().copied().map(ReplicaId).collect();
-        let mut matched: Vec<_> = raft.prs().iter().map(|(id, progress)| (ReplicaId(*id), progress.matched)).collect();
-        matched.sort_unstable();
-        ReplicaStatus {
-            id: self.config.id,
-            term: raft.term,
-            leader: self.leader,
-            leads: self.leads,
-            last: raft.raft_log.last_index(),
-            committed: raft.raft_log.committed,
-            applied: self.applied,
-            log_entries: self.raw.store().len(),
-            log_bytes: self.raw.store().bytes(),
-            waiting: self.writes.len() + self.reads.len(),
-            voters: ids(&self.position.members.voters),
-            learners: ids(&self.position.members.learners),
-            matched: if self.leads { matched } else { Vec::new() },
-            work: self.work,
-        }
-    }
 
     /// Who leads, as far as this replica knows.
     #[must_use]
@@ -273,6 +217,7 @@ impl ReplicaCore {
             effects.push(ReplicaEffect::Disk(DiskJob::Tick(self.now)));
         }
         self.compact(effects);
+        self.persist_when_quiet(effects);
     }
 
     /// Another replica has said something.
@@ -562,6 +507,15 @@ impl ReplicaCore {
         }
         if let Some(term) = self.raw.mut_store().compact(index) {
             effects.push(ReplicaEffect::Disk(DiskJob::Compact { index, term }));
+        }
+    }
+
+    fn persist_when_quiet(&mut self, effects: &mut Vec<ReplicaEffect>) {
+        if self.quiet_at != self.applied {
+            (self.quiet_at, self.quiet_since) = (self.applied, self.now);
+        } else if self.persisted_at != self.applied && self.now.since(self.quiet_since) >= QUIET_MS {
+            self.persisted_at = self.applied;
+            effects.push(ReplicaEffect::Disk(DiskJob::Persist));
         }
     }
 

@@ -116,7 +116,10 @@ mod tests {
         let mut entry = Entry { data: proposal.encode().unwrap().into(), ..Entry::default() };
         assert_eq!(time_of(&entry), Some(Millis(77)));
         let read = ProposalRef::decode(&entry.data).unwrap();
-        assert_eq!((read.now, &read.writes[..]), (proposal.now, &[(ClientId(u128::MAX), RequestId(9), &b"write"[..])][..]));
+        assert_eq!(
+            (read.now, &read.writes[..]),
+            (proposal.now, &[(ClientId(u128::MAX), RequestId(9), &b"write"[..])][..])
+        );
         entry.set_entry_type(EntryType::EntryConfChange);
         assert_eq!(time_of(&entry), None);
         assert!(ProposalRef::decode(b"short").is_err());

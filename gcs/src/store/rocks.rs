@@ -2,14 +2,7 @@
 //!
 //! Owns: how columns, batches, stages and views become families, write batches and checkpoints. Does not own what rows
 //! mean. Its parts: `open` (whose folder it is, and what a crash left), `families` (generations of columns), `view`,
-//! `wal` (what RocksDB would lose silently), `options`, `failure` (RocksDB's words as errors).
-//!
-//! Rebuildable batches and the stage do without RocksDB's write-ahead log. What was only in memory is gone after a crash,
-//! so two things see to it that never a part of it is: all families are written to tables together (`atomic_flush`), and
-//! a table is only installed once the logs before it are on the device, which RocksDB does of itself. A family whose
-//! memory has become a table has its part of those logs skipped when they are read, so that what a log holds never hides
-//! what is newer. The replica's log is the one family that [`Store::begin_persist`] leaves alone: its rows are in
-//! RocksDB's log, and are gone again before that has grown too long, so that few of them are ever written twice.
+//! `wal` (what RocksDB would lose silently), `persist` (rows that are in no log), `options`, `failure` (RocksDB's words as errors).
 //!
 //! Invariants: a crash leaves whole batches, of each kind a prefix of what was applied; once a write failed, every later
 //! one is refused until the store is opened anew, since RocksDB and its log may then differ.
@@ -19,6 +12,7 @@ mod families;
 mod identity;
 mod open;
 mod options;
+mod persist;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -49,9 +43,6 @@ type Db = DBWithThreadMode<SingleThreaded>;
 
 /// The key, in the default family, of the generation that shared columns are in.
 const GENERATION_KEY: &[u8] = b"generation";
-
-/// How long it is between two looks at a table that is being written.
-const PERSIST_WAIT: Duration = Duration::from_millis(1);
 
 /// What a sync leaves in the log; see [`RocksStore::sync`].
 const SYNC_MARK: &[u8] = b"sync";
@@ -246,23 +237,6 @@ impl RocksStore {
         }
     }
 
-    /// Starts to write tables of all rows that are in memory only, and waits for that if it is asked to.
-    fn flush(&self, waits: bool) -> Result<(), rocksdb::Error> {
-        let mut options = FlushOptions::default();
-        options.set_wait(waits);
-        let columns = Column::ALL.iter().filter(|column| **column != Column::Log);
-        let families: Vec<_> = columns.filter_map(|column| self.family(*column)).collect();
-        self.db.flush_cfs_opt(&families, &options)
-    }
-
-    /// Whether there are tables still to be written, and whether one could not be.
-    fn flushing(&self) -> (bool, bool) {
-        let number = |family: &ColumnFamily, property| self.db.property_int_value_cf(family, property).ok().flatten();
-        let is_left = |family| number(family, properties::NUM_IMMUTABLE_MEM_TABLE).unwrap_or_default() > 0;
-        let errors = self.db.property_int_value(properties::BACKGROUND_ERRORS).ok().flatten().unwrap_or_default();
-        (self.handles().any(is_left), errors > 0)
-    }
-
     /// Applies a batch, by way of the log or not.
     fn apply_any(&mut self, batch: &Batch, is_logged: bool) -> Result<(), StoreError> {
         self.check_usable()?;
@@ -338,34 +312,11 @@ impl Store for RocksStore {
     }
 
     fn begin_persist(&mut self) -> Result<(), StoreError> {
-        self.check_usable()?;
-        // RocksDB does the same, but only for logs that it has closed.
-        let logged = self.db.flush_wal(true);
-        self.note(Column::Log, logged)?;
-        loop {
-            match self.flush(false) {
-                Err(error) if error.kind() == ErrorKind::TryAgain => {
-                    let waited = self.wait_for_tables();
-                    self.note(Column::Meta, waited)?;
-                }
-                begun => return self.note(Column::Meta, begun),
-            }
-        }
+        self.start_persisting()
     }
 
     fn finish_persist(&mut self) -> Result<(), StoreError> {
-        self.check_usable()?;
-        loop {
-            match self.flushing() {
-                (false, _) => return Ok(()),
-                // It says what went wrong, unless RocksDB has got over it.
-                (true, true) => {
-                    let flushed = self.flush(true);
-                    return self.note(Column::Meta, flushed);
-                }
-                (true, false) => thread::sleep(PERSIST_WAIT),
-            }
-        }
+        self.wait_until_persisted()
     }
 
     /// With [`Durability::Fsync`] a mark goes into the log after the batches, so that even in the last of them damage

@@ -32,7 +32,15 @@ pub(crate) struct Device {
 impl Device {
     pub(crate) fn new() -> Rc<RefCell<Self>> {
         let (live, durable) = (MemoryStore::new(), MemoryStore::new());
-        Rc::new(RefCell::new(Self { live, durable, unsynced: Vec::new(), rebuildable: Vec::new(), next: 0, persists: 0, full: false }))
+        Rc::new(RefCell::new(Self {
+            live,
+            durable,
+            unsynced: Vec::new(),
+            rebuildable: Vec::new(),
+            next: 0,
+            persists: 0,
+            full: false,
+        }))
     }
 
     /// As the next life of the process finds it.

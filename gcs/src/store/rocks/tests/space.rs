@@ -35,6 +35,28 @@ fn deleted_rows_leave_the_disk() {
 }
 
 #[test]
+fn deleted_rows_that_can_be_rebuilt_leave_the_disk_once_they_are_persisted() {
+    let root = TempDir::new().unwrap();
+    let mut store = open(root.path());
+    let mut disk_after = |change: &dyn Fn(&mut Batch, u32)| {
+        for first in (0..ROWS).step_by(1_000) {
+            let mut batch = Batch::new();
+            (first..first + 1_000).for_each(|number| change(&mut batch, number));
+            store.apply_rebuildable(batch).unwrap();
+        }
+        store.begin_persist().unwrap();
+        store.finish_persist().unwrap();
+        // Nobody asks for it: RocksDB notices of itself that there is something to gain.
+        store.db.wait_for_compact(&rocksdb::WaitForCompactOptions::default()).unwrap();
+        store.disk_bytes()
+    };
+    let full = disk_after(&|batch, number| batch.put(Column::Tasks, key(number), vec![number as u8; 200]));
+    assert!(full > u64::from(ROWS) * 200 && full < u64::from(ROWS) * 300, "{full} bytes, with no log of them");
+    let empty = disk_after(&|batch, number| batch.delete(Column::Tasks, key(number)));
+    assert!(empty < full / 10, "{empty} bytes of {full} are left");
+}
+
+#[test]
 fn an_installation_gives_back_what_it_replaces() {
     let root = TempDir::new().unwrap();
     let mut store = open(root.path());
