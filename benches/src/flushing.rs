@@ -31,7 +31,7 @@ const MEMORY_BYTES_MAX_EACH: u64 = 160 << 20;
 /// What each replica may have on the device at most, with the lineage of a window, and at most once all lineage is deleted:
 /// RocksDB's own log (64 MiB, and what is written until it is cut).
 const DISK_BYTES_MAX_EACH: u64 = 768 << 20;
-const DISK_BYTES_LEFT_MAX_EACH: u64 = 96 << 20;
+const DISK_BYTES_LEFT_MAX_EACH: u64 = 128 << 20;
 /// Where the series that keeps everything ends.
 const KEPT_BYTES_MAX: u64 = 1 << 30;
 const KEPT_BYTES_MAX_QUICK: u64 = 192 << 20;
