@@ -12,13 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actinic_gcs::{spec::JobOutcome, NodeId};
+use actinic_gcs::{shard::ClientId, spec::JobOutcome, NodeId};
 use actix::prelude::*;
 use parking_lot::Mutex;
 
 use crate::{
     context,
-    gcs_client::{GcsClient, GcsShard, ShardSetup},
+    gcs_client::{messages::Ask, GcsClient, GcsShard, ShardSetup},
+    gcs_net::{LinkSetup, Membership, ShardLink},
     node::{Node, NodeConfig},
     object_manager::ObjectManager,
     panics,
@@ -139,7 +140,10 @@ impl RunningNode {
         if self.node.is_down() {
             return;
         }
-        self.node.gcs.job_finished(self.node.config.job, JobOutcome::Succeeded);
+        // A cluster's job ends with its driver's connection.
+        if self.node.cluster.is_none() {
+            self.node.gcs.job_finished(self.node.config.job, JobOutcome::Succeeded);
+        }
         for actor in self.node.actors.all() {
             let name = actor.options().name.clone();
             let namespace = actor.options().namespace.clone().unwrap_or_else(|| self.node.config.namespace.clone());
@@ -176,7 +180,13 @@ impl Drop for RunningNode {
     }
 }
 
-fn run_system(node: &Arc<Node>, setup: ShardSetup, arbiters: usize, ready: &mpsc::SyncSender<Started>) {
+/// Where the control store of a process is.
+enum Control {
+    Here(Box<ShardSetup>),
+    There(Membership, Vec<Vec<String>>),
+}
+
+fn run_system(node: &Arc<Node>, setup: Control, arbiters: usize, ready: &mpsc::SyncSender<Started>) {
     let system = System::new();
     system.block_on(async {
         // Each on an arbiter of its own: none waits for another's work.
@@ -187,8 +197,19 @@ fn run_system(node: &Arc<Node>, setup: ShardSetup, arbiters: usize, ready: &mpsc
         start_on(&Arbiter::new().handle(), || ObjectManager::new(node.clone()), node);
         // A request takes turns between the two, so they share one thread rather than wake each other.
         let control = Arbiter::new().handle();
-        let shard = start_on(&control, || GcsShard::new(setup), node);
-        start_on(&control, || GcsClient::new(node.clone(), vec![shard.recipient()]), node);
+        let shards = match setup {
+            Control::Here(setup) => vec![start_on(&control, || GcsShard::new(*setup), node).recipient()],
+            Control::There(membership, shards) => links(node, &control, &membership, shards),
+        };
+        start_on(&control, || GcsClient::new(node.clone(), shards), node);
+        if let Some(cluster) = node.cluster.clone() {
+            let (arbiter, node) = (Arbiter::new().handle(), node.clone());
+            let here = arbiter.clone();
+            let _ = arbiter.spawn_fn(move || {
+                context::attach(&node);
+                cluster.attach(&node, here);
+            });
+        }
         let arbiters = (0..arbiters)
             .map(|_| {
                 let arbiter = Arbiter::new().handle();
@@ -203,16 +224,34 @@ fn run_system(node: &Arc<Node>, setup: ShardSetup, arbiters: usize, ready: &mpsc
     }
 }
 
+/// Links to the shards of a cluster.
+fn links(
+    node: &Arc<Node>,
+    arbiter: &ArbiterHandle,
+    membership: &Membership,
+    shards: Vec<Vec<String>>,
+) -> Vec<Recipient<Ask>> {
+    let client = ClientId(node.id.0);
+    let link = |(shard, addresses)| {
+        let setup = LinkSetup { shard, addresses, membership: membership.clone(), client, news: None };
+        ShardLink::start_in_arbiter(arbiter, move |_| ShardLink::new(setup)).recipient()
+    };
+    shards.into_iter().enumerate().map(link).collect()
+}
+
 /// The only replica of the only shard. In a folder, what an earlier life left is closed first, and this life's job gets a
 /// number that no other had; whether the folder can be used is known here.
 #[cfg_attr(not(feature = "rocksdb"), allow(unused_mut, unused_variables, clippy::unnecessary_wraps))]
-fn control_store(mut config: NodeConfig, id: NodeId) -> Result<(NodeConfig, ShardSetup), StartError> {
+fn control_store(mut config: NodeConfig, id: NodeId) -> Result<(NodeConfig, Control), StartError> {
+    if let crate::node::GcsStorage::Cluster { membership, shards } = &config.gcs {
+        let there = Control::There(membership.clone(), shards.clone());
+        return Ok((config, there));
+    }
     let mut setup = ShardSetup::alone(0);
     #[cfg(feature = "rocksdb")]
     if let crate::node::GcsStorage::Folder { path, durability } = &config.gcs {
         use actinic_gcs::{
             replica::ReplicaFailed,
-            shard::ClientId,
             store::{RocksOptions, RocksStore, StoreIdentity},
         };
         let identity = StoreIdentity { cluster: EMBEDDED_CLUSTER, shard: 0, replica: setup.replica.id.0 };
@@ -223,7 +262,7 @@ fn control_store(mut config: NodeConfig, id: NodeId) -> Result<(NodeConfig, Shar
         config.job = crate::gcs_client::close_books(opened, ClientId(!id.0))?;
         setup.store = crate::gcs_client::ShardStore::Rocks { path: path.clone(), identity, options };
     }
-    Ok((config, setup))
+    Ok((config, Control::Here(Box::new(setup))))
 }
 
 /// The cluster that every embedded runtime is.

@@ -34,6 +34,7 @@ mod values;
 
 use actinic_gcs::tables::TableError;
 
+pub(crate) use self::directory::hostname;
 #[cfg(feature = "rocksdb")]
 pub(crate) use self::former::close_books;
 #[cfg(feature = "rocksdb")]

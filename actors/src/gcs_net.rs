@@ -22,11 +22,11 @@
 mod admin;
 mod connection;
 mod error;
-mod handshake;
-mod inbox;
+pub(crate) mod handshake;
+pub(crate) mod inbox;
 mod link;
 mod listener;
-mod outbox;
+pub(crate) mod outbox;
 mod peers;
 mod remote;
 mod roster;
@@ -41,7 +41,7 @@ pub use self::{
     admin::{ask_admin, AdminAnswer, AdminAsk, ReplicaSummary},
     error::{NetError, ServerError},
     link::{Found, LinkNews, LinkSetup, ShardLink},
-    listener::Refused,
+    listener::{Refused, Visitors},
     remote::{Pending, RemoteGcs, UNANSWERED_MAX},
     server::{GcsServer, ServerConfig, ServerStatus, ShardSpec},
     wire::{Membership, Refusal, Token},

@@ -42,6 +42,7 @@ mod warm;
 pub use config::StoreConfig;
 pub use error::StoreError;
 pub use object::StoredObject;
+pub(crate) use shm::user_id;
 pub use spill::SpillError;
 pub use stats::StoreStats;
 

@@ -27,7 +27,7 @@ use tokio::{
 
 use self::start::{check_store, serve};
 use super::{
-    listener::{Refused, RefusedCallers},
+    listener::{Refused, RefusedCallers, Visitors},
     wire::Membership,
     NetLimits, ServerError,
 };
@@ -108,7 +108,23 @@ impl GcsServer {
     ///
     /// # Errors
     /// As [`GcsServer::start`].
-    pub fn start_on(listener: TcpListener, mut config: ServerConfig) -> Result<Self, ServerError> {
+    pub fn start_on(listener: TcpListener, config: ServerConfig) -> Result<Self, ServerError> {
+        Self::start_for(listener, config, None)
+    }
+
+    /// As [`GcsServer::start_on`], for a node of a cluster: whoever calls as another node is handed over.
+    ///
+    /// # Errors
+    /// As [`GcsServer::start`].
+    pub fn start_with(listener: TcpListener, config: ServerConfig, visitors: Visitors) -> Result<Self, ServerError> {
+        Self::start_for(listener, config, Some(visitors))
+    }
+
+    fn start_for(
+        listener: TcpListener,
+        mut config: ServerConfig,
+        visitors: Option<Visitors>,
+    ) -> Result<Self, ServerError> {
         let unusable = |source| ServerError::Listen { address: config.listen, source };
         let address = listener.local_addr().map_err(unusable)?;
         listener.set_nonblocking(true).map_err(unusable)?;
@@ -124,7 +140,7 @@ impl GcsServer {
         let (thread_places, thread_refused) = (places.clone(), refused.clone());
         let thread = thread::Builder::new().name("actinic-gcs-net".to_owned());
         let thread = thread
-            .spawn(move || serve(listener, config, (thread_places, thread_refused), &started))
+            .spawn(move || serve(listener, config, visitors, (thread_places, thread_refused), &started))
             .map_err(|error| ServerError::Thread(Some(error)))?;
         match starting.recv() {
             Ok(Ok((system, shards))) => {
