@@ -3,6 +3,9 @@
 //! Owns: the threads that are not workers: the Actix system with the system actors on arbiters of their own, the arbiters
 //! of users' actors, and the runtime of timers and sockets. What fails to start is told, and what had started ends.
 
+#[cfg(feature = "rocksdb")]
+mod disk;
+
 use std::{
     sync::{
         atomic::{AtomicUsize, Ordering},
@@ -56,11 +59,16 @@ pub struct RunningNode {
     io: Mutex<Option<tokio::runtime::Runtime>>,
     arbiters: Vec<ArbiterHandle>,
     next_arbiter: AtomicUsize,
+    #[cfg(feature = "rocksdb")]
+    on_disk: Mutex<Option<disk::OnDisk>>,
 }
 
 struct Started {
     system: System,
     arbiters: Vec<ArbiterHandle>,
+    /// The control store's.
+    #[cfg_attr(not(feature = "rocksdb"), allow(dead_code))]
+    control: Arbiter,
 }
 
 impl RunningNode {
@@ -71,7 +79,10 @@ impl RunningNode {
     pub fn start(config: NodeConfig) -> Result<Arc<Self>, StartError> {
         panics::install_hook();
         let id = fresh_node_id();
-        let (config, setup) = control_store(config, id)?;
+        #[cfg(feature = "rocksdb")]
+        let (config, setup, folder) = disk::control_store(config, id)?;
+        #[cfg(not(feature = "rocksdb"))]
+        let setup = ShardSetup::alone(0);
         let io = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("actinic-io")
@@ -85,7 +96,9 @@ impl RunningNode {
         let thread = thread::Builder::new()
             .name("actinic-system".into())
             .spawn(move || run_system(&ours, setup, arbiters, &ready))?;
-        let Ok(Started { system, arbiters }) = started.recv() else { return Err(StartError::System) };
+        let Ok(Started { system, arbiters, control }) = started.recv() else { return Err(StartError::System) };
+        #[cfg(not(feature = "rocksdb"))]
+        drop(control);
         worker::spawn_worker(&node)?;
         worker::spawn_sentinel(&node, pool)?;
         context::attach(&node);
@@ -96,6 +109,8 @@ impl RunningNode {
             io: Mutex::new(Some(io)),
             arbiters,
             next_arbiter: AtomicUsize::new(0),
+            #[cfg(feature = "rocksdb")]
+            on_disk: Mutex::new(folder.map(|folder| disk::OnDisk::new(control, folder))),
         }))
     }
 
@@ -159,6 +174,11 @@ impl RunningNode {
             system.stop();
             if thread.thread().id() != thread::current().id() {
                 let _ = thread.join();
+                // Its folder can be used again when this returns.
+                #[cfg(feature = "rocksdb")]
+                if let Some(on_disk) = self.on_disk.lock().take() {
+                    on_disk.end(&self.node);
+                }
             }
         }
         if let Some(io) = self.io.lock().take() {
@@ -186,9 +206,9 @@ fn run_system(node: &Arc<Node>, setup: ShardSetup, arbiters: usize, ready: &mpsc
         start_on(&supervisor, || NodeSupervisor::new(node.clone()), node);
         start_on(&Arbiter::new().handle(), || ObjectManager::new(node.clone()), node);
         // A request takes turns between the two, so they share one thread rather than wake each other.
-        let control = Arbiter::new().handle();
-        let shard = start_on(&control, || GcsShard::new(setup), node);
-        start_on(&control, || GcsClient::new(node.clone(), vec![shard.recipient()]), node);
+        let control = Arbiter::new();
+        let shard = start_on(&control.handle(), || GcsShard::new(setup), node);
+        start_on(&control.handle(), || GcsClient::new(node.clone(), vec![shard.recipient()]), node);
         let arbiters = (0..arbiters)
             .map(|_| {
                 let arbiter = Arbiter::new().handle();
@@ -196,39 +216,12 @@ fn run_system(node: &Arc<Node>, setup: ShardSetup, arbiters: usize, ready: &mpsc
                 arbiter
             })
             .collect();
-        let _ = ready.send(Started { system: System::current(), arbiters });
+        let _ = ready.send(Started { system: System::current(), arbiters, control });
     });
     if let Err(error) = system.run() {
         tracing::error!(%error, "the Actix system ended with an error");
     }
 }
-
-/// The only replica of the only shard. In a folder, what an earlier life left is closed first, and this life's job gets a
-/// number that no other had; whether the folder can be used is known here.
-#[cfg_attr(not(feature = "rocksdb"), allow(unused_mut, unused_variables, clippy::unnecessary_wraps))]
-fn control_store(mut config: NodeConfig, id: NodeId) -> Result<(NodeConfig, ShardSetup), StartError> {
-    let mut setup = ShardSetup::alone(0);
-    #[cfg(feature = "rocksdb")]
-    if let crate::node::GcsStorage::Folder { path, durability } = &config.gcs {
-        use actinic_gcs::{
-            replica::ReplicaFailed,
-            shard::ClientId,
-            store::{RocksOptions, RocksStore, StoreIdentity},
-        };
-        let identity = StoreIdentity { cluster: EMBEDDED_CLUSTER, shard: 0, replica: setup.replica.id.0 };
-        let options = RocksOptions { durability: *durability, ..RocksOptions::default() };
-        let opened = RocksStore::open(path, identity, options.clone())
-            .map_err(|error| crate::gcs_client::FolderError::from(ReplicaFailed::from(error)))?;
-        // As another client than the node's own, which numbers its requests from the beginning.
-        config.job = crate::gcs_client::close_books(opened, ClientId(!id.0))?;
-        setup.store = crate::gcs_client::ShardStore::Rocks { path: path.clone(), identity, options };
-    }
-    Ok((config, setup))
-}
-
-/// The cluster that every embedded runtime is.
-#[cfg(feature = "rocksdb")]
-const EMBEDDED_CLUSTER: u128 = 0;
 
 /// Joins an arbiter's thread to `node`: users' timers and those told of a death run there, and may call actors.
 fn join(arbiter: &ArbiterHandle, node: &Arc<Node>) {
