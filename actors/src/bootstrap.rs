@@ -167,6 +167,10 @@ impl RunningNode {
             while self.node.lane.wake_one() {}
             thread::park_timeout(Duration::from_micros(200));
         }
+        #[cfg(feature = "rocksdb")]
+        if let Some(on_disk) = &*self.on_disk.lock() {
+            on_disk.keep_all(&self.node);
+        }
         self.node.scheduler.disconnect();
         self.node.supervisor.disconnect();
         self.node.gcs.disconnect();

@@ -43,6 +43,16 @@ impl OnDisk {
         Self { control, folder }
     }
 
+    /// Waits until all that was recorded is written, where it is to last: how the job ended, above all.
+    pub(super) fn keep_all(&self, node: &Node) {
+        if matches!(self.folder, Folder::Temporary(_)) {
+            return;
+        }
+        if let Err(error) = node.gcs.flush() {
+            tracing::warn!(%error, "the last records of this runtime may be missing from its control store");
+        }
+    }
+
     /// Waits until the store is closed, once the system was stopped. On the client's own thread, in a callback, it cannot
     /// be waited for.
     pub(super) fn end(self, node: &Node) {
