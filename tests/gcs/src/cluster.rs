@@ -193,10 +193,13 @@ impl Cluster {
         }
     }
 
-    /// `SIGSTOP` or `SIGCONT`: its connections stay open, and nothing is said.
-    pub fn signal(&mut self, place: usize, signal: &str) {
+    /// `SIGSTOP`, and `SIGCONT` after so long: its connections stay open, and nothing is said. The shell that does it goes on
+    /// if this process is killed meanwhile, so that nobody stays stopped for ever.
+    pub fn pause(&mut self, place: usize, pause: Duration) {
         let process = self.process(place).to_string();
-        assert!(Command::new("kill").args([signal, &process]).status().unwrap().success());
+        let seconds = format!("{:.3}", pause.as_secs_f64());
+        let script = "kill -STOP \"$0\" && sleep \"$1\"; kill -CONT \"$0\"";
+        assert!(Command::new("sh").args(["-c", script, &process, &seconds]).status().unwrap().success());
     }
 
     /// How a process's replicas are; none where it does not say.

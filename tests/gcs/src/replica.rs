@@ -3,7 +3,12 @@
 //! Owns: what it is told on its command line, and its end. Invariant: it ends when its standard input is closed, and takes
 //! its folder along: then its test is over, however that ended.
 
-use std::{error::Error, fs, io::Read, path::PathBuf};
+use std::{
+    error::Error,
+    fs,
+    io::{Read, Write},
+    path::PathBuf,
+};
 
 use actinic_actors::{
     gcs_client::ShardStore,
@@ -83,7 +88,8 @@ impl Spec {
 pub fn run(spec: &str) -> Result<(), Box<dyn Error>> {
     let spec: Spec = serde_json::from_str(spec)?;
     let server = GcsServer::start(spec.server()?)?;
-    println!("{READY}");
+    // Whoever started this may be gone already: its end is heard below.
+    let _ = writeln!(std::io::stdout(), "{READY}");
     std::io::stdin().read_to_end(&mut Vec::new())?;
     server.shut_down();
     // Tests kill what they want to see again: whoever hears of the end has lost its test, and tidies up behind it.

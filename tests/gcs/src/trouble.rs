@@ -64,9 +64,7 @@ pub fn make(cluster: &mut Cluster, rng: &mut Rng, duration: Duration) -> Trouble
         };
         *count += 1;
         if victims.is_empty() {
-            cluster.signal(leader, "-STOP");
-            pass(rng, 1_000);
-            cluster.signal(leader, "-CONT");
+            cluster.pause(leader, Duration::from_millis(rng.below(1_000)));
             continue;
         }
         cluster.kill(&victims);
