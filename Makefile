@@ -4,10 +4,10 @@
 CARGO ?= cargo
 ONLY ?=
 
-.PHONY: help demo setup test bench failover peers soak sim verify fix
+.PHONY: help demo setup test bench failover peers soak sim chaos-gcs verify fix
 
 help: ## Say what there is.
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 16
 
 demo: ## Train and serve a small digit recogniser, in one program.
 	$(CARGO) run --release -p digits
@@ -34,6 +34,9 @@ soak: setup ## Everything at once for ten minutes; FOR=seconds for another time.
 sim: setup ## The replicated control store under 10,000 seeds of faults; SEEDS=n for others, SEED=x replays one.
 	ACTINIC_SIM_SEEDS=$(or $(SEEDS),10000) ACTINIC_SIM_SEED=$(SEED) $(CARGO) test --release -p actinic-gcs --features suite \
 		--test sim -- --nocapture
+
+chaos-gcs: setup ## Replicas of the control store as processes, killed for a minute; FOR=seconds for another time, SEED=x for the same choices.
+	ACTINIC_CHAOS_SECONDS=$(or $(FOR),60) ACTINIC_CHAOS_SEED=$(SEED) $(CARGO) test --release -p actinic-gcs-tests -- --nocapture
 
 verify: setup ## All that a change must pass; changes nothing.
 	@CARGO="$(CARGO)" scripts/verify.sh

@@ -152,6 +152,15 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Keeps the control store on disk, in a folder of its own within the system's temporary one (`TMPDIR`), so that a run of
+    /// any length takes a bounded amount of memory. The folder is removed when the runtime ends; that of a program that was
+    /// killed is removed by the next start. Nothing in it is meant to last, so nothing waits for the disk.
+    #[cfg(feature = "rocksdb")]
+    pub fn gcs_temporary_folder(mut self) -> Self {
+        self.gcs = GcsStorage::Temporary;
+        self
+    }
+
     /// What an answer to a write of the control store promises, if it is in a [folder](Self::gcs_folder), to be named
     /// before: [`Durability::Fsync`](actinic_gcs::store::Durability::Fsync) unless set.
     #[cfg(feature = "rocksdb")]

@@ -3,6 +3,9 @@
 //! Owns: the threads that are not workers: the Actix system with the system actors on arbiters of their own, the arbiters
 //! of users' actors, and the runtime of timers and sockets. What fails to start is told, and what had started ends.
 
+#[cfg(feature = "rocksdb")]
+mod disk;
+
 use std::{
     sync::{
         atomic::{AtomicUsize, Ordering},
@@ -20,7 +23,7 @@ use crate::{
     context,
     gcs_client::{messages::Ask, GcsClient, GcsShard, ShardSetup},
     gcs_net::{LinkSetup, Membership, ShardLink},
-    node::{Node, NodeConfig},
+    node::{GcsStorage, Node, NodeConfig},
     object_manager::ObjectManager,
     panics,
     pool::worker,
@@ -57,11 +60,16 @@ pub struct RunningNode {
     io: Mutex<Option<tokio::runtime::Runtime>>,
     arbiters: Vec<ArbiterHandle>,
     next_arbiter: AtomicUsize,
+    #[cfg(feature = "rocksdb")]
+    on_disk: Mutex<Option<disk::OnDisk>>,
 }
 
 struct Started {
     system: System,
     arbiters: Vec<ArbiterHandle>,
+    /// The control store's.
+    #[cfg_attr(not(feature = "rocksdb"), allow(dead_code))]
+    control: Arbiter,
 }
 
 impl RunningNode {
@@ -72,7 +80,14 @@ impl RunningNode {
     pub fn start(config: NodeConfig) -> Result<Arc<Self>, StartError> {
         panics::install_hook();
         let id = fresh_node_id();
-        let (config, setup) = control_store(config, id)?;
+        #[cfg(feature = "rocksdb")]
+        let (config, setup, folder) = disk::control_store(config, id)?;
+        #[cfg(not(feature = "rocksdb"))]
+        let setup = ShardSetup::alone(0);
+        let setup = match &config.gcs {
+            GcsStorage::Cluster { membership, shards } => Control::There(membership.clone(), shards.clone()),
+            _ => Control::Here(Box::new(setup)),
+        };
         let io = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("actinic-io")
@@ -86,7 +101,9 @@ impl RunningNode {
         let thread = thread::Builder::new()
             .name("actinic-system".into())
             .spawn(move || run_system(&ours, setup, arbiters, &ready))?;
-        let Ok(Started { system, arbiters }) = started.recv() else { return Err(StartError::System) };
+        let Ok(Started { system, arbiters, control }) = started.recv() else { return Err(StartError::System) };
+        #[cfg(not(feature = "rocksdb"))]
+        drop(control);
         worker::spawn_worker(&node)?;
         worker::spawn_sentinel(&node, pool)?;
         context::attach(&node);
@@ -97,6 +114,8 @@ impl RunningNode {
             io: Mutex::new(Some(io)),
             arbiters,
             next_arbiter: AtomicUsize::new(0),
+            #[cfg(feature = "rocksdb")]
+            on_disk: Mutex::new(folder.map(|folder| disk::OnDisk::new(control, folder))),
         }))
     }
 
@@ -156,6 +175,10 @@ impl RunningNode {
             while self.node.lane.wake_one() {}
             thread::park_timeout(Duration::from_micros(200));
         }
+        #[cfg(feature = "rocksdb")]
+        if let Some(on_disk) = &*self.on_disk.lock() {
+            on_disk.keep_all(&self.node);
+        }
         self.node.scheduler.disconnect();
         self.node.supervisor.disconnect();
         self.node.gcs.disconnect();
@@ -163,6 +186,11 @@ impl RunningNode {
             system.stop();
             if thread.thread().id() != thread::current().id() {
                 let _ = thread.join();
+                // Its folder can be used again when this returns.
+                #[cfg(feature = "rocksdb")]
+                if let Some(on_disk) = self.on_disk.lock().take() {
+                    on_disk.end(&self.node);
+                }
             }
         }
         if let Some(io) = self.io.lock().take() {
@@ -196,12 +224,12 @@ fn run_system(node: &Arc<Node>, setup: Control, arbiters: usize, ready: &mpsc::S
         start_on(&supervisor, || NodeSupervisor::new(node.clone()), node);
         start_on(&Arbiter::new().handle(), || ObjectManager::new(node.clone()), node);
         // A request takes turns between the two, so they share one thread rather than wake each other.
-        let control = Arbiter::new().handle();
+        let control = Arbiter::new();
         let shards = match setup {
-            Control::Here(setup) => vec![start_on(&control, || GcsShard::new(*setup), node).recipient()],
-            Control::There(membership, shards) => links(node, &control, &membership, shards),
+            Control::Here(setup) => vec![start_on(&control.handle(), || GcsShard::new(*setup), node).recipient()],
+            Control::There(membership, shards) => links(node, &control.handle(), &membership, shards),
         };
-        start_on(&control, || GcsClient::new(node.clone(), shards), node);
+        start_on(&control.handle(), || GcsClient::new(node.clone(), shards), node);
         if let Some(cluster) = node.cluster.clone() {
             let (arbiter, node) = (Arbiter::new().handle(), node.clone());
             let here = arbiter.clone();
@@ -217,7 +245,7 @@ fn run_system(node: &Arc<Node>, setup: Control, arbiters: usize, ready: &mpsc::S
                 arbiter
             })
             .collect();
-        let _ = ready.send(Started { system: System::current(), arbiters });
+        let _ = ready.send(Started { system: System::current(), arbiters, control });
     });
     if let Err(error) = system.run() {
         tracing::error!(%error, "the Actix system ended with an error");
@@ -238,36 +266,6 @@ fn links(
     };
     shards.into_iter().enumerate().map(link).collect()
 }
-
-/// The only replica of the only shard. In a folder, what an earlier life left is closed first, and this life's job gets a
-/// number that no other had; whether the folder can be used is known here.
-#[cfg_attr(not(feature = "rocksdb"), allow(unused_mut, unused_variables, clippy::unnecessary_wraps))]
-fn control_store(mut config: NodeConfig, id: NodeId) -> Result<(NodeConfig, Control), StartError> {
-    if let crate::node::GcsStorage::Cluster { membership, shards } = &config.gcs {
-        let there = Control::There(membership.clone(), shards.clone());
-        return Ok((config, there));
-    }
-    let mut setup = ShardSetup::alone(0);
-    #[cfg(feature = "rocksdb")]
-    if let crate::node::GcsStorage::Folder { path, durability } = &config.gcs {
-        use actinic_gcs::{
-            replica::ReplicaFailed,
-            store::{RocksOptions, RocksStore, StoreIdentity},
-        };
-        let identity = StoreIdentity { cluster: EMBEDDED_CLUSTER, shard: 0, replica: setup.replica.id.0 };
-        let options = RocksOptions { durability: *durability, ..RocksOptions::default() };
-        let opened = RocksStore::open(path, identity, options.clone())
-            .map_err(|error| crate::gcs_client::FolderError::from(ReplicaFailed::from(error)))?;
-        // As another client than the node's own, which numbers its requests from the beginning.
-        config.job = crate::gcs_client::close_books(opened, ClientId(!id.0))?;
-        setup.store = crate::gcs_client::ShardStore::Rocks { path: path.clone(), identity, options };
-    }
-    Ok((config, Control::Here(Box::new(setup))))
-}
-
-/// The cluster that every embedded runtime is.
-#[cfg(feature = "rocksdb")]
-const EMBEDDED_CLUSTER: u128 = 0;
 
 /// Joins an arbiter's thread to `node`: users' timers and those told of a death run there, and may call actors.
 fn join(arbiter: &ArbiterHandle, node: &Arc<Node>) {

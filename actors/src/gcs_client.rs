@@ -62,7 +62,10 @@ pub enum GcsError {
         attempts: u32,
     },
     /// The request is larger than a shard takes; nothing has changed.
-    #[error("the request has {bytes} bytes, more than the {max} that the control store takes at once")]
+    #[error(
+        "the request has {bytes} bytes, more than the {max} that the control store takes at once; send it in parts, or put \
+         what is large into objects"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,

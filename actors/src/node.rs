@@ -82,6 +82,10 @@ pub enum GcsStorage {
         /// What an answer to a write promises.
         durability: actinic_gcs::store::Durability,
     },
+    /// In a folder of the system's temporary one, which goes with the runtime, or with the next one's start: for what
+    /// outgrows memory and need not outlive the program.
+    #[cfg(feature = "rocksdb")]
+    Temporary,
 }
 
 /// Objects up to this size stay inline (100 KiB, as in Ray).

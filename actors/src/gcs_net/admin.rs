@@ -17,7 +17,7 @@ use super::{
     wire::{decode, Membership, Purpose, FRAME_BYTES_MAX, HELLO_BYTES_MAX},
     NetError, NetLimits,
 };
-use crate::gcs_client::messages::{ChangeMembers, GetStatus, TransferLeadership};
+use crate::gcs_client::messages::{ChangeMembers, GetStatus, GetTrouble, TransferLeadership};
 
 /// How long an answer may take: as long as a group may take to agree.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -77,17 +77,19 @@ pub struct ReplicaSummary {
     pub learners: Vec<ReplicaId>,
     /// At the leader: how far each replica's log agrees.
     pub matched: Vec<(ReplicaId, u64)>,
+    /// Why it has stepped aside, and what to do about it; none once it has written again.
+    pub trouble: Option<String>,
 }
 
 impl ReplicaSummary {
-    fn new(shard: usize, id: ReplicaId, status: Option<ReplicaStatus>) -> Self {
+    fn new(shard: usize, id: ReplicaId, status: Option<ReplicaStatus>, trouble: Option<String>) -> Self {
         let Some(status) = status else {
             let (voters, learners, matched) = Default::default();
             let (leader, term, last, committed, applied) = Default::default();
-            return Self { shard, id, leader, term, last, committed, applied, voters, learners, matched };
+            return Self { shard, id, leader, term, last, committed, applied, voters, learners, matched, trouble };
         };
         let ReplicaStatus { leader, term, last, committed, applied, voters, learners, matched, .. } = status;
-        Self { shard, id, leader, term: Some(term), last, committed, applied, voters, learners, matched }
+        Self { shard, id, leader, term: Some(term), last, committed, applied, voters, learners, matched, trouble }
     }
 }
 
@@ -158,7 +160,8 @@ async fn answer(ask: AdminAsk, routes: &BTreeMap<usize, Route>) -> AdminAnswer {
             let mut all = Vec::new();
             for (shard, route) in routes {
                 let status = route.shard.send(GetStatus).await.ok().flatten();
-                all.push(ReplicaSummary::new(*shard, route.replica, status));
+                let trouble = route.shard.send(GetTrouble).await.ok().flatten();
+                all.push(ReplicaSummary::new(*shard, route.replica, status, trouble));
             }
             AdminAnswer::Status(all)
         }

@@ -32,7 +32,7 @@ use super::{
     NetLimits, ServerError,
 };
 use crate::gcs_client::{
-    messages::{GetStatus, TransferLeadership},
+    messages::{GetStatus, GetTrouble, TransferLeadership},
     GcsShard, ShardStore,
 };
 
@@ -74,6 +74,8 @@ pub struct ServerConfig {
 pub struct ServerStatus {
     /// By shard; none while a replica is not open.
     pub replicas: BTreeMap<usize, Option<ReplicaStatus>>,
+    /// By shard: why a replica has stepped aside, and what to do about it.
+    pub troubles: BTreeMap<usize, String>,
     /// Connections that are open.
     pub connections: usize,
     /// The last callers that were not let in.
@@ -165,14 +167,18 @@ impl GcsServer {
     pub fn status(&self) -> ServerStatus {
         let shards = self.shards.clone();
         let looked = self.run(move || async move {
-            let mut all = BTreeMap::new();
+            let (mut replicas, mut troubles) = (BTreeMap::new(), BTreeMap::new());
             for (index, shard) in shards {
-                all.insert(index, shard.send(GetStatus).await.ok().flatten());
+                replicas.insert(index, shard.send(GetStatus).await.ok().flatten());
+                troubles.extend(shard.send(GetTrouble).await.ok().flatten().map(|trouble| (index, trouble)));
             }
-            all
+            (replicas, troubles)
         });
+        let unknown = || (self.shards.keys().map(|index| (*index, None)).collect(), BTreeMap::new());
+        let (replicas, troubles) = looked.unwrap_or_else(unknown);
         ServerStatus {
-            replicas: looked.unwrap_or_else(|| self.shards.keys().map(|index| (*index, None)).collect()),
+            replicas,
+            troubles,
             connections: self.limits.connections_max - self.places.available_permits(),
             refused: self.refused.lock().iter().cloned().collect(),
         }

@@ -141,10 +141,10 @@ pub enum Refusal {
         listener: u16,
     },
     /// No token, or not the cluster's.
-    #[error("the cluster's token is missing or wrong")]
+    #[error("the cluster's token is missing or wrong; give the one that the whole cluster was started with")]
     Token,
     /// Another cluster.
-    #[error("the caller looks for cluster {asked:032x}, but this is cluster {here:032x}")]
+    #[error("the caller looks for cluster {asked:032x}, but this is cluster {here:032x}; check the address and the cluster's id")]
     Cluster {
         /// Which the caller looks for.
         asked: u128,
