@@ -97,6 +97,7 @@ fn begin(start: Start) -> Outcome {
         labels: start.label.into_iter().collect(),
         gcs_folder: start.gcs_folder,
         attached: false,
+        apart: false,
     };
     let log = std::env::temp_dir().join(format!("actinic-node-{}.log", std::process::id()));
     let node = spawn_node(settings, Some(&log)).map_err(|error| format!("{error}\n(its log: {})", log.display()))?;

@@ -115,6 +115,18 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`].
     pub fn add_node(&mut self, resources: &[(&str, f64)]) -> Result<&mut LocalNode, ClusterError> {
+        self.add(resources, false)
+    }
+
+    /// As [`Cluster::add_node`], a node that is reached over TCP only, as if it were on another machine.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn add_node_apart(&mut self, resources: &[(&str, f64)]) -> Result<&mut LocalNode, ClusterError> {
+        self.add(resources, true)
+    }
+
+    fn add(&mut self, resources: &[(&str, f64)], apart: bool) -> Result<&mut LocalNode, ClusterError> {
         let head = self.nodes.first().map(|head| head.card.clone());
         let settings = NodeSettings {
             join: head.as_ref().map(|head| head.address.clone()),
@@ -125,6 +137,7 @@ impl Cluster {
             labels: std::collections::BTreeMap::new(),
             gcs_folder: None,
             attached: true,
+            apart,
         };
         let node = spawn_node(settings, None)?;
         self.nodes.push(node);

@@ -77,7 +77,7 @@ impl LocalScheduler {
                 LocalEffect::NeedWorker { lease, code } => self.shared.pool(PoolEvent::Need(lease, code)),
                 LocalEffect::Ended(lease) => self.shared.pool(PoolEvent::Ended(lease)),
                 LocalEffect::Grant { owner, class, lease, worker, gpus } => {
-                    let socket = self.shared.socket_of(worker);
+                    let socket = self.shared.socket_of(worker, owner);
                     self.shared.hub.to_process(owner, FromNode::Granted { class, lease, worker, socket, gpus });
                 }
                 LocalEffect::Recall(owner, lease) => self.shared.hub.to_process(owner, FromNode::Recall(lease)),

@@ -70,6 +70,8 @@ pub struct NodeSettings {
     pub gcs_folder: Option<PathBuf>,
     /// Whether it ends when its standard input does.
     pub attached: bool,
+    /// Whether it treats nodes of the same machine as if they were on others: for tests and benches of the network.
+    pub apart: bool,
 }
 
 /// Why a node cannot start.
@@ -125,6 +127,7 @@ pub struct NodeShared {
     /// The control store.
     pub gcs: RemoteGcs,
     began: Instant,
+    apart: bool,
     codes: RwLock<BTreeMap<WorkerId, Arc<JobCode>>>,
     others: RwLock<BTreeMap<NodeId, NodeSpec>>,
     next_driver: AtomicU32,
@@ -165,10 +168,10 @@ impl NodeShared {
         }
     }
 
-    /// The socket of a process of this node.
+    /// The socket of a process of this node, for another process that may be on the same machine.
     #[must_use]
-    pub fn socket_of(&self, process: ProcessId) -> Option<String> {
-        let here = process.node == self.spec.id;
+    pub fn socket_of(&self, process: ProcessId, owner: ProcessId) -> Option<String> {
+        let here = process.node == self.spec.id && (owner.node == self.spec.id || !self.apart);
         here.then(|| self.folder.process_socket(process.worker).to_string_lossy().into_owned())
     }
 
@@ -291,6 +294,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, GcsServer), Node
         gcs_addresses,
         gcs,
         began: Instant::now(),
+        apart: settings.apart,
         codes: RwLock::default(),
         others: RwLock::default(),
         next_driver: AtomicU32::new(FIRST_DRIVER),

@@ -161,7 +161,10 @@ impl Door {
                 Err(refusal) => refusal,
             },
         };
-        self.note(caller, &refusal.to_string());
+        // Who names no cluster only wants to know which this is.
+        if !matches!(refusal, Refusal::Cluster { asked: 0, .. }) {
+            self.note(caller, &refusal.to_string());
+        }
         let _ = timeout(self.limits.handshake_max, handshake::refuse(stream, refusal)).await;
     }
 
