@@ -27,12 +27,14 @@ use raft::{
     Config, RawNode, SnapshotStatus, StateRole,
 };
 
-use self::asked::{Asked, Reads};
+use self::{
+    asked::{Asked, Reads},
+    elections::Elections,
+};
 pub use self::{commands::MembershipError, status::ReplicaStatus};
 use super::{
     entry,
     log::LogCache,
-    seed::Seeded,
     transfer::{Ended, Transfers},
     DiskDone, DiskJob, PeerMessage, Position, Recovered, ReplicaConfig, ReplicaEffect, ReplicaFailed, ReplicaId,
 };
@@ -59,11 +61,7 @@ struct Pending {
 pub struct ReplicaCore {
     config: ReplicaConfig,
     raw: RawNode<LogCache>,
-    seeded: Seeded,
-    /// The election timeout, and the term and role that it was drawn for.
-    timeout: usize,
-    drawn_for: (u64, StateRole),
-    stands_in: Option<usize>,
+    elections: Elections,
     now: Millis,
     looked_at_leases: Millis,
     /// No entry bears an earlier time.
@@ -109,10 +107,7 @@ impl ReplicaCore {
         let log = LogCache::new(hard_state, position.members.clone(), truncated, entries);
         let raw = RawNode::new(&raft_config, log, &slog::Logger::root(slog::Discard, slog::o!()))?;
         let mut core = Self {
-            seeded: Seeded::new(config.seed, config.id.0),
-            timeout: config.election_ticks,
-            drawn_for: (u64::MAX, StateRole::Follower),
-            stands_in: None,
+            elections: Elections::new(&config),
             now: Millis(0),
             looked_at_leases: Millis(0),
             time_floor,
@@ -147,14 +142,7 @@ impl ReplicaCore {
         if !self.installs() {
             self.raw.tick();
         }
-        self.stands_in = match self.stands_in {
-            Some(0) if self.raw.raft.leader_id == raft::INVALID_ID => {
-                self.campaign();
-                None
-            }
-            Some(ticks) if ticks > 0 => Some(ticks - 1),
-            _ => None,
-        };
+        self.on_election_tick();
         let mut ended = Vec::new();
         if self.transfers.on_tick(&mut ended, effects) {
             self.raw.mut_store().set_snapshot(None);
@@ -171,15 +159,13 @@ impl ReplicaCore {
     pub fn on_message(&mut self, from: ReplicaId, message: PeerMessage, effects: &mut Vec<ReplicaEffect>) {
         match message {
             PeerMessage::Raft(message) if message.from == from.0 && message.to == self.config.id.0 => {
-                // What Raft refuses is as if it had been lost.
-                let takes = match message.get_msg_type() {
-                    MessageType::MsgTimeoutNow => !self.installs(),
+                match message.get_msg_type() {
+                    MessageType::MsgRequestPreVote | MessageType::MsgRequestVote => self.on_candidate(*message),
+                    MessageType::MsgTimeoutNow if self.installs() => {}
                     // A snapshot comes in chunks, and its message with the last of them.
-                    MessageType::MsgSnapshot => false,
-                    _ => true,
-                };
-                if takes {
-                    let _ = self.raw.step(*message);
+                    MessageType::MsgSnapshot => {}
+                    // What Raft refuses is as if it had been lost.
+                    _ => drop(self.raw.step(*message)),
                 }
             }
             PeerMessage::Raft(_) => {}
