@@ -123,7 +123,7 @@ impl ShardLink {
                     LinkEffect::Close { attempt } => self.close(attempt, ctx),
                     LinkEffect::Send { attempt, frames } => self.send(attempt, &frames),
                     LinkEffect::Ping { attempt } => {
-                        drop(self.lines.get(&attempt).map(|line| line.outbox.push_bytes(&[])));
+                        let _ = self.lines.get(&attempt).map(|line| line.outbox.push_bytes(&[]));
                     }
                     LinkEffect::Deliver(frames) => self.deliver(frames),
                     LinkEffect::Found(address) => self.tell(Found::Leader(address)),
