@@ -57,19 +57,20 @@ fn panel(text: &mut String, trouble: Trouble, measured: &Measured) {
         let _ = write!(text, "<text x='{}' y='{:.1}' text-anchor='end'>{label}</text>", LEFT - 6.0, y + 4.0);
     }
     let (bound, label) = match trouble {
-        Trouble::Killed => (GOAL, "goal 30 ms"),
-        Trouble::Paused | Trouble::Cut => (election_timeout().1, "longest election timeout"),
+        Trouble::Killed => (GOAL, "the goal, 30 ms"),
+        Trouble::Paused | Trouble::Cut => (election_timeout().1, "the longest election timeout"),
     };
     let y = y_of(bound.as_secs_f64());
     let _ = write!(text, "<line x1='{LEFT}' x2='{edge}' y1='{y:.1}' y2='{y:.1}' stroke='#c33' stroke-dasharray='4'/>");
-    let _ = write!(text, "<text x='{edge}' y='{:.1}' fill='#c33' text-anchor='end'>{label}</text>", y - 4.0);
+    let _ = write!(text, "<text x='{edge}' y='18' fill='#c33' text-anchor='end'>dashed: {label}</text>");
     for (at, wait) in &measured.waits {
         let _ = write!(text, "<circle cx='{:.1}' cy='{:.1}' r='1' fill='#247'/>", x_of(*at), y_of(*wait));
     }
     for episode in &measured.episodes {
-        let (x, y) = (x_of(episode.began), y_of(episode.longest));
+        let longest = measured.after(episode.began);
+        let (x, y) = (x_of(episode.began), y_of(longest));
         let _ = write!(text, "<circle cx='{x:.1}' cy='{y:.1}' r='3.5' fill='none' stroke='#c33'/>");
-        let _ = write!(text, "<text x='{:.1}' y='{:.1}'>{:.0}</text>", x + 5.0, y - 5.0, episode.longest * 1e3);
+        let _ = write!(text, "<text x='{:.1}' y='{:.1}'>{:.0}</text>", x + 5.0, y - 5.0, longest * 1e3);
     }
     seconds(text, end, x_of);
 }
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn whatever_was_measured_stays_within_its_panel() {
-        let episodes = vec![Episode { began: 0.0, ended: 0.0, longest: 1e9 }];
+        let episodes = vec![Episode { began: 0.0, ended: 0.0 }];
         let measured = Measured { waits: vec![(0.0, 0.0), (1.0, 1e9)], episodes };
         let empty = Measured { waits: Vec::new(), episodes: Vec::new() };
         let text = svg(&[(Trouble::Killed, measured), (Trouble::Cut, empty)]);
