@@ -92,14 +92,16 @@ pub(crate) fn keep(network: Option<&str>) -> Outcome<()> {
     let made =
         fs::create_dir(&folder).map_err(Into::into).and_then(|()| network.as_ref().map_or(Ok(()), Network::make));
     let mut paused = Vec::new();
-    match &made {
-        Ok(()) => {
-            println!("{READY}{}", folder.display());
-            for line in io::stdin().lines().map_while(Result::ok) {
-                obey(&line, &mut paused);
-            }
+    let said = match &made {
+        Ok(()) => format!("{READY}{}", folder.display()),
+        Err(error) => error.to_string().replace('\n', "; "),
+    };
+    // A master that is gone hears nothing, which must not end the keeper before its work is done.
+    let _ = writeln!(io::stdout(), "{said}");
+    if made.is_ok() {
+        for line in io::stdin().lines().map_while(Result::ok) {
+            obey(&line, &mut paused);
         }
-        Err(error) => println!("{}", error.to_string().replace('\n', "; ")),
     }
     paused.iter().for_each(|pid| signal("-CONT", pid));
     if let Some(network) = &network {
@@ -123,13 +125,18 @@ fn obey(line: &str, paused: &mut Vec<String>) {
             paused.retain(|paused| paused != pid);
             signal("-CONT", pid);
         }
-        _ => eprintln!("the keeper does not know what `{line}` means"),
+        _ => complain(Err(format!("the keeper does not know what `{line}` means").into())),
     }
 }
 
 fn signal(signal: &str, pid: &str) {
-    if let Err(error) = run_to_end(Command::new("kill").args([signal, pid])) {
-        eprintln!("{error}");
+    complain(run_to_end(Command::new("kill").args([signal, pid])));
+}
+
+/// Says what went wrong, if anybody still listens.
+pub(super) fn complain(done: Outcome<()>) {
+    if let Err(error) = done {
+        let _ = writeln!(io::stderr(), "{error}");
     }
 }
 

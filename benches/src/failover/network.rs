@@ -16,7 +16,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{left_over, run_to_end, OURS};
+use super::{keeper::complain, left_over, run_to_end, OURS};
 use crate::row::Outcome;
 
 /// The client's place, behind the replicas 1 to 3.
@@ -113,10 +113,4 @@ impl Network {
 
 fn ip(words: &[&str]) -> Outcome<()> {
     run_to_end(Command::new("ip").args(words))
-}
-
-fn complain(done: Outcome<()>) {
-    if let Err(error) = done {
-        eprintln!("{error}");
-    }
 }

@@ -4,7 +4,10 @@
 
 use std::fmt::Write as _;
 
-use super::{election_timeout, Measured, Trouble, GOAL};
+use super::{
+    figures::{election_timeout, Measured, GOAL},
+    Trouble,
+};
 
 const WIDTH: f64 = 900.0;
 const PANEL: f64 = 280.0;
@@ -77,7 +80,8 @@ fn panel(text: &mut String, trouble: Trouble, measured: &Measured) {
 
 /// The axis of time, with at most a dozen marks.
 fn seconds(text: &mut String, end: f64, x_of: impl Fn(f64) -> f64) {
-    let step = [0.5, 1.0, 2.0, 5.0, 10.0, 30.0].into_iter().find(|step| end / step <= 12.0).unwrap_or(60.0);
+    let usual = [0.5, 1.0, 2.0, 5.0, 10.0, 30.0].into_iter().find(|step| end / step <= 12.0);
+    let step = usual.unwrap_or((end / 12.0).ceil());
     let mut at = 0.0;
     while at <= end {
         let _ = write!(text, "<text x='{:.1}' y='{}' text-anchor='middle'>{at} s</text>", x_of(at), BOTTOM + 18.0);
@@ -88,7 +92,7 @@ fn seconds(text: &mut String, end: f64, x_of: impl Fn(f64) -> f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failover::Episode;
+    use crate::failover::figures::Episode;
 
     #[test]
     fn whatever_was_measured_stays_within_its_panel() {
