@@ -22,7 +22,7 @@ bench: setup ## The bench table; ONLY=pattern picks rows, ALLOCATOR=system leave
 	@scripts/setup.sh redis
 	ONLY="$(ONLY)" $(CARGO) run --release -p actinic-bench $(if $(filter system,$(ALLOCATOR)),--no-default-features)
 
-failover: setup ## What a client of the control store waits while its leader is killed or paused; writes failover.svg.
+failover: setup ## What a client of the control store waits while its leader is killed, paused or cut off; writes failover.svg.
 	$(CARGO) run --release -p actinic-bench -- --failover
 
 peers: setup ## Side by side with Ray on this machine; installs it in a folder of its own (see benches/peers/README.md).

@@ -42,7 +42,7 @@ pub use self::former::FolderError;
 pub use self::{
     client::GcsClient,
     port::{GcsPort, OnChange},
-    shard::{GcsShard, PeerLinks, ShardSetup, ShardStore},
+    shard::{GcsShard, PeerLinks, ShardSetup, ShardStore, TICK as REPLICA_TICK},
 };
 
 /// Why the control store gave no answer.

@@ -17,7 +17,7 @@
 //! - Everything is bounded: lengths before they are believed, queues, connections, and every wait for another machine.
 //! - Nothing that comes in makes this panic, and nobody who is refused is left without a reason.
 //! - Beyond loopback nobody is served without a token. Traffic is not encrypted yet.
-//! - The end of a process is noticed by the end of its connections, at once; silence is noticed by time.
+//! - The end of a process is noticed by the end of its connections, at once. A silent leader is left when another leads.
 
 mod admin;
 mod connection;

@@ -36,7 +36,7 @@ use super::messages::{
 };
 
 /// Between ticks where others must hear that the leader lives.
-const TICK: Duration = Duration::from_millis(10);
+pub const TICK: Duration = Duration::from_millis(10);
 /// Between ticks of a replica that is alone.
 const TICK_ALONE: Duration = Duration::from_millis(500);
 /// Before a replica whose disk failed is opened again.

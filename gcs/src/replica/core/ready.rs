@@ -12,7 +12,10 @@ use raft::{
 
 use super::{Asked, Pending, ReplicaCore};
 use crate::{
-    replica::{entry, Addresses, DiskJob, PeerMessage, Position, ReplicaEffect, ReplicaFailed, ReplicaId},
+    replica::{
+        entry::{self, Proposal},
+        Addresses, DiskJob, PeerMessage, Position, ReplicaEffect, ReplicaFailed, ReplicaId,
+    },
     shard::RequestError,
 };
 
@@ -91,8 +94,28 @@ impl ReplicaCore {
         Ok(())
     }
 
+    fn encode_batch(&mut self) -> Result<Option<Vec<u8>>, ReplicaFailed> {
+        let mut bytes = 0;
+        let mut take = 0;
+        for (_, _, write) in &self.writes {
+            if take > 0 && bytes + write.len() > self.config.entry_bytes_max {
+                break;
+            }
+            bytes += write.len() + 40;
+            take += 1;
+        }
+        if take == 0 {
+            return Ok(None);
+        }
+        self.time_floor = self.time_floor.max(self.now);
+        let proposal = Proposal { now: self.time_floor, writes: self.writes.iter().take(take).cloned().collect() };
+        let data = proposal.encode()?;
+        self.writes.drain(..take);
+        Ok(Some(data))
+    }
+
     fn put_back(&mut self, data: &[u8]) -> Result<(), ReplicaFailed> {
-        let proposal = entry::Proposal::decode(data)?;
+        let proposal = Proposal::decode(data)?;
         for write in proposal.writes.into_iter().rev() {
             self.writes.push_front(write);
         }
