@@ -4,10 +4,10 @@
 CARGO ?= cargo
 ONLY ?=
 
-.PHONY: help demo setup test bench failover flushing peers soak sim verify fix
+.PHONY: help demo setup test bench failover flushing peers soak sim chaos-gcs verify fix
 
 help: ## Say what there is.
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 16
 
 demo: ## Train and serve a small digit recogniser, in one program.
 	$(CARGO) run --release -p digits
@@ -22,7 +22,7 @@ bench: setup ## The bench table; ONLY=pattern picks rows, ALLOCATOR=system leave
 	@scripts/setup.sh redis
 	ONLY="$(ONLY)" $(CARGO) run --release -p actinic-bench $(if $(filter system,$(ALLOCATOR)),--no-default-features)
 
-failover: setup ## What a client of the control store waits while its leader is killed or paused; writes failover.svg.
+failover: setup ## What a client of the control store waits while its leader is killed, paused or cut off; writes failover.svg.
 	$(CARGO) run --release -p actinic-bench -- --failover
 
 flushing: setup ## Memory and disk of the control store under 50 million tasks; TASKS=n, REPLICAS=n; writes flushing.svg.
@@ -37,6 +37,9 @@ soak: setup ## Everything at once for ten minutes; FOR=seconds for another time.
 sim: setup ## The replicated control store under 10,000 seeds of faults; SEEDS=n for others, SEED=x replays one.
 	ACTINIC_SIM_SEEDS=$(or $(SEEDS),10000) ACTINIC_SIM_SEED=$(SEED) $(CARGO) test --release -p actinic-gcs --features suite \
 		--test sim -- --nocapture
+
+chaos-gcs: setup ## Replicas of the control store as processes, killed for a minute; FOR=seconds for another time, SEED=x for the same choices.
+	ACTINIC_CHAOS_SECONDS=$(or $(FOR),60) ACTINIC_CHAOS_SEED=$(SEED) $(CARGO) test --release -p actinic-gcs-tests -- --nocapture
 
 verify: setup ## All that a change must pass; changes nothing.
 	@CARGO="$(CARGO)" scripts/verify.sh

@@ -12,10 +12,21 @@
 
 use std::sync::Arc;
 
-use actinic_actors::{error::TaskError, task::Object};
+use actinic_actors::{
+    cluster::{
+        core_worker::Exporter,
+        wire::{WireArg, WireValue},
+    },
+    data::codec::Parts,
+    error::{TaskError, TaskErrorKind},
+    task::Object,
+};
 use actinic_gcs::ObjectId;
 
-use crate::{data::Data, object_ref::ObjectRef};
+use crate::{
+    data::Data,
+    object_ref::{decode, encode, ObjectRef},
+};
 
 /// One argument, by value or by reference.
 #[derive(Clone)]
@@ -56,6 +67,23 @@ impl<T: Data> Arg<T> {
             Self::Ref(object) => object.get(),
             Self::Gather(objects) => objects.gather(),
         }
+    }
+
+    fn export(&self, exporter: &Exporter<'_>) -> Result<WireArg, TaskError> {
+        let parts = match self {
+            Self::Value(value) => encode(value)?,
+            Self::Ref(object) => object.encoded()?,
+            Self::Gather(objects) => encode(&objects.gather()?)?,
+        };
+        Ok(WireArg::Value(exporter.value(parts)?))
+    }
+
+    fn import(arg: Option<WireArg>, parts_of: &mut dyn FnMut(WireValue) -> Parts) -> Result<Self, TaskError> {
+        let Some(WireArg::Value(value)) = arg else {
+            let message = "the call has another number of arguments than the function".to_owned();
+            return Err(TaskErrorKind::Codec { type_name: std::any::type_name::<T>().to_owned(), message }.into());
+        };
+        Ok(Self::Value(decode(&parts_of(value))?))
     }
 
     fn each(&self, visit: &mut dyn FnMut(Arc<dyn Object>)) {
@@ -136,6 +164,16 @@ pub trait ArgSet: Clone + Send + Sync + 'static {
     fn resolve(self) -> Result<Self::Params, TaskError>;
     /// Shows each object among the arguments.
     fn each(&self, visit: &mut dyn FnMut(Arc<dyn Object>));
+    /// The arguments, for another process. All objects among them are there.
+    ///
+    /// # Errors
+    /// The error of the first object that has one, or that something cannot leave this process.
+    fn export(&self, exporter: &Exporter<'_>) -> Result<Vec<WireArg>, TaskError>;
+    /// Arguments that came from another process.
+    ///
+    /// # Errors
+    /// That one cannot be decoded.
+    fn import(args: Vec<WireArg>, parts_of: &mut dyn FnMut(WireValue) -> Parts) -> Result<Self, TaskError>;
     /// Whether there is no object among them.
     fn all_values(&self) -> bool;
     /// The ids of the objects; none where there are no objects.
@@ -156,6 +194,17 @@ macro_rules! arg_set {
 
             fn resolve(self) -> Result<Self::Params, TaskError> {
                 Ok(($(self.$at.resolve()?,)*))
+            }
+
+            #[allow(unused_variables)]
+            fn export(&self, exporter: &Exporter<'_>) -> Result<Vec<WireArg>, TaskError> {
+                Ok(vec![$(self.$at.export(exporter)?),*])
+            }
+
+            #[allow(unused_variables, unused_mut)]
+            fn import(args: Vec<WireArg>, parts_of: &mut dyn FnMut(WireValue) -> Parts) -> Result<Self, TaskError> {
+                let mut args = args.into_iter();
+                Ok(($(Arg::<$name>::import(args.next(), parts_of)?,)*))
             }
 
             #[allow(unused_variables)]

@@ -1,9 +1,11 @@
 //! Settings of a runtime.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actinic_actors::{
     bootstrap::RunningNode,
+    cluster::core_worker::{Connection, CoreWorker, DriverInfo},
+    gcs_net::Membership,
     node::{GcsStorage, NodeConfig, INLINE_BYTES_MAX},
     pool::PoolLimits,
     store::StoreConfig,
@@ -14,6 +16,7 @@ use actinic_gcs::{
 };
 
 use crate::{
+    cluster,
     error::{Error, Result},
     runtime::Runtime,
 };
@@ -33,6 +36,8 @@ pub struct RuntimeBuilder {
     threads_max: usize,
     seed: u64,
     gcs: GcsStorage,
+    address: Option<String>,
+    env: Vec<(String, String)>,
 }
 
 impl Default for RuntimeBuilder {
@@ -49,6 +54,8 @@ impl Default for RuntimeBuilder {
             threads_max: PoolLimits::default().threads_max,
             seed: 0,
             gcs: GcsStorage::default(),
+            address: None,
+            env: Vec::new(),
         }
     }
 }
@@ -145,6 +152,15 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Keeps the control store on disk, in a folder of its own within the system's temporary one (`TMPDIR`), so that a run of
+    /// any length takes a bounded amount of memory. The folder is removed when the runtime ends; that of a program that was
+    /// killed is removed by the next start. Nothing in it is meant to last, so nothing waits for the disk.
+    #[cfg(feature = "rocksdb")]
+    pub fn gcs_temporary_folder(mut self) -> Self {
+        self.gcs = GcsStorage::Temporary;
+        self
+    }
+
     /// What an answer to a write of the control store promises, if it is in a [folder](Self::gcs_folder), to be named
     /// before: [`Durability::Fsync`](actinic_gcs::store::Durability::Fsync) unless set.
     #[cfg(feature = "rocksdb")]
@@ -155,18 +171,48 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Starts it.
+    /// Connects to a cluster instead of running embedded: `host:port` of any of its nodes, of which one runs on this
+    /// machine, or `auto` for whatever runs here. The environment's `ACTINIC_ADDRESS` does the same.
+    pub fn address(mut self, address: impl Into<String>) -> Self {
+        self.address = Some(address.into());
+        self
+    }
+
+    /// An environment variable of the workers that a cluster starts for this program.
+    pub fn env_var(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it: connected to a cluster if an address is given, else embedded in this process.
+    ///
+    /// In a worker that a cluster has started from this executable this does not return: the process serves the cluster, and
+    /// ends with it.
     ///
     /// # Errors
-    /// If a setting makes no sense, or threads cannot be started.
+    /// If a setting makes no sense, threads cannot be started, or the cluster cannot be reached.
     pub fn init(self) -> Result<Runtime> {
-        if let Some(address) = std::env::var_os("ACTINIC_ADDRESS") {
-            let address = address.to_string_lossy();
-            return Err(Error::Unsupported(format!(
-                "ACTINIC_ADDRESS is {address}, but this version runs embedded only; unset it to run in this process"
-            )));
-        }
-        let config = self.config()?;
+        cluster::play_role();
+        let address = self.address.clone().or_else(|| std::env::var("ACTINIC_ADDRESS").ok());
+        let Some(address) = address.filter(|address| !address.is_empty()) else {
+            return Ok(Runtime::own(RunningNode::start(self.config()?)?));
+        };
+        let functions = cluster::functions();
+        let info =
+            DriverInfo { namespace: self.namespace.clone(), env: self.env.clone(), functions: functions.len() as u32 };
+        let connection = Connection::driver(&address, info)?;
+        self.join(CoreWorker::new(connection, functions))
+    }
+
+    /// Takes part in a cluster.
+    pub(crate) fn join(self, core: Arc<CoreWorker>) -> Result<Runtime> {
+        let mut config = self.config()?;
+        let membership = Membership::new(core.welcome.cluster, core.welcome.token.clone())
+            .map_err(|error| Error::Unsupported(error.to_string()))?;
+        config.gcs = GcsStorage::Cluster { membership, shards: core.welcome.gcs.clone() };
+        config.job = core.welcome.code.job;
+        config.namespace.clone_from(&core.welcome.code.namespace);
+        config.cluster = Some(core);
         Ok(Runtime::own(RunningNode::start(config)?))
     }
 
@@ -187,7 +233,7 @@ impl RuntimeBuilder {
             let hint = "at least 2 are needed".to_owned();
             return Err(Error::Setting { name: "worker_threads_max", value: self.threads_max.to_string(), hint });
         }
-        let memory = self.memory.unwrap_or_else(machine_memory) as f64;
+        let memory = self.memory.unwrap_or_else(actinic_actors::cluster::node::machine_memory) as f64;
         Ok(NodeConfig {
             resources: self.resources.with(CPU, cpus).with(GPU, self.num_gpus).with(MEMORY, memory),
             store: self.store,
@@ -199,14 +245,7 @@ impl RuntimeBuilder {
             arbiters: 2,
             seed: self.seed,
             gcs: self.gcs,
+            cluster: None,
         })
     }
-}
-
-/// Bytes of memory of this machine; 1 GiB where that cannot be told.
-fn machine_memory() -> u64 {
-    let read = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = read.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    kib.map_or(1 << 30, |kib| kib * 1024)
 }

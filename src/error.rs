@@ -12,6 +12,9 @@ pub enum Error {
     /// The runtime could not be started.
     #[error("the runtime could not be started: {0}")]
     Start(#[from] actinic_actors::bootstrap::StartError),
+    /// The cluster cannot be reached.
+    #[error(transparent)]
+    Cluster(#[from] actinic_actors::cluster::core_worker::ConnectError),
     /// A setting makes no sense.
     #[error("the setting {name} is {value}: {hint}")]
     Setting {

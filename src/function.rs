@@ -4,12 +4,17 @@ use std::{marker::PhantomData, sync::Arc};
 
 use actinic_actors::{
     blocking,
+    cluster::{
+        core_worker::{CoreWorker, Imported, Importer, MAX_RETRIES_DEFAULT},
+        wire::{ProcessId, RunTask},
+    },
     context::{self, Frame},
     error::TaskError,
     node::Node,
     options::TaskOptions,
-    task::{Task, TaskKind},
+    task::{Grant, Task, TaskKind},
 };
+use actinic_gcs::FunctionId;
 
 use crate::{
     arg::ArgSet,
@@ -27,6 +32,8 @@ pub trait Function: Send + Sync + 'static {
     const NAME: &'static str;
     /// Its arguments' and result's types as text: what a worker's function must match.
     const SIGNATURE: &'static str;
+    /// Whether this is the form of another function of the same name that splits its vector.
+    const SPLITS: bool = false;
     /// Runs it.
     fn run(params: <Self::Args as ArgSet>::Params) -> Body<<Self::Out as Output>::Value>;
 }
@@ -37,6 +44,10 @@ pub struct RegisteredFunction {
     pub name: &'static str,
     /// [`Function::SIGNATURE`].
     pub signature: &'static str,
+    /// Its id.
+    pub id: fn() -> FunctionId,
+    /// Makes a task of this process out of a call that came from another.
+    pub import: Importer,
 }
 
 inventory::collect!(RegisteredFunction);
@@ -75,7 +86,15 @@ impl<F: Function> Invoke for FunctionCall<F> {
         }
     }
 
+    fn function() -> Option<FunctionId> {
+        F::Out::CAN_LEAVE.then(function_id::<F>)
+    }
+
     fn help(cell: Arc<TaskCell<Self>>, node: &Arc<Node>) -> bool {
+        // A driver of a cluster runs no tasks itself: what kills a worker would kill it.
+        if node.cluster.as_ref().is_some_and(|cluster| cluster.is_driver()) && F::Out::CAN_LEAVE {
+            return false;
+        }
         let plain = cell.head.options.as_ref().is_none_or(|options| options.is_plain());
         plain && blocking::help_here(node, cell)
     }
@@ -83,7 +102,7 @@ impl<F: Function> Invoke for FunctionCall<F> {
     fn may_retry(cell: &TaskCell<Self>, error: Option<&TaskError>) -> bool {
         let Some(options) = &cell.head.options else { return false };
         let Some(predicate) = &options.retry_exceptions else { return false };
-        cell.head.attempts() < options.max_retries
+        cell.head.attempts() < options.max_retries.unwrap_or(MAX_RETRIES_DEFAULT)
             && !cell.head.is_cancelled()
             && error.is_none_or(|error| error.is_exception() && predicate(error))
     }
@@ -93,7 +112,9 @@ impl<F: Function> Invoke for FunctionCall<F> {
 pub fn submit<F: Function>(args: F::Args, options: Option<Arc<TaskOptions>>) -> <F::Out as Output>::Refs {
     let submitted = context::with_thread(|thread| {
         let refused = match &options {
-            Some(options) if !options.is_plain() => thread.node.scheduler.refusal(F::NAME, options),
+            Some(options) if !options.is_plain() && thread.node.cluster.is_none() => {
+                thread.node.scheduler.refusal(F::NAME, options)
+            }
             _ => None,
         };
         let cell = TaskCell::<FunctionCall<F>>::new(thread, F::NAME, TaskKind::Function, args, options, |_| {
@@ -109,3 +130,30 @@ pub fn submit<F: Function>(args: F::Args, options: Option<Arc<TaskOptions>>) -> 
     });
     submitted.unwrap_or_else(F::Out::failed)
 }
+
+/// The id of `F`: what a worker finds it by.
+#[must_use]
+pub fn function_id<F: Function>() -> FunctionId {
+    FunctionId(FunctionId::of(F::NAME, F::SIGNATURE).0 ^ u128::from(F::SPLITS))
+}
+
+/// Makes a task of this process out of a call of `F` that came from another.
+///
+/// # Errors
+/// That an argument cannot be decoded.
+pub fn import<F: Function>(core: &Arc<CoreWorker>, from: ProcessId, run: RunTask) -> Result<Imported, TaskError> {
+    let RunTask { id, parent, num_returns, args, gpus, .. } = run;
+    let args = F::Args::import(args, &mut |value| core.import(from, value))?;
+    let options = TaskOptions { num_returns: Some(num_returns as usize), ..TaskOptions::default() };
+    let cell = TaskCell::<FunctionCall<F>>::imported((parent, id), F::NAME, args, Arc::new(options), || {
+        FunctionCall(PhantomData)
+    });
+    if !gpus.is_empty() {
+        cell.head.set_grant(Arc::new(Grant { id: GRANTED_ELSEWHERE, gpus: gpus.into() }));
+    }
+    let objects = F::Out::objects(&cell);
+    Ok(Imported { task: cell, objects })
+}
+
+/// The number of a grant that another node's scheduler has made; this one's knows none such.
+const GRANTED_ELSEWHERE: u64 = u64::MAX;

@@ -54,9 +54,11 @@
 pub mod actor;
 pub mod arg;
 mod builder;
+pub mod cluster;
 pub mod data;
 pub mod error;
 mod explain;
+mod foreign;
 pub mod function;
 mod group;
 pub mod message;
@@ -167,7 +169,7 @@ pub mod __private {
     pub use crate::{
         actor::{checkpoint_fns, create, try_create, ActorClass, ActorHandle, Creation, Handle},
         arg::{Arg, ArgSet, IntoArg},
-        function::{submit, Function, RegisteredFunction},
+        function::{function_id, import, submit, Function, RegisteredFunction},
         message::{Guarded, GuardedReply, RegisteredMessage},
         method::{call, Method},
         output::{Many, Output, Pair, Quadruple, Quintuple, Sextuple, Single, Triple},

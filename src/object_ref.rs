@@ -5,6 +5,7 @@
 //! last one, whatever the order.
 
 use std::{
+    any::Any,
     fmt,
     future::{Future, IntoFuture},
     pin::Pin,
@@ -16,9 +17,10 @@ use std::{
 use actinic_actors::{
     blocking,
     cell::{Outcome, Signal, Slot, Stored, Waiter},
+    cluster::refs::{ForeignRef, SharedRef},
     context,
     counters::{Count, Counters},
-    data::codec::{self, OwnedMeasured},
+    data::codec::{self, OwnedMeasured, Parts},
     error::{TaskError, TaskErrorKind},
     node::Node,
     task::{Object, Task},
@@ -27,7 +29,7 @@ use actinic_gcs::{ObjectId, TaskId};
 use parking_lot::Mutex;
 use serde::{de, ser, Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::data::Data;
+use crate::{data::Data, foreign::ForeignCell};
 
 /// An object of a known type.
 pub trait TypedObject<T>: Object {
@@ -101,6 +103,12 @@ impl<T: Data> ObjectRef<T> {
         self.try_get().unwrap_or_else(|| Err(TaskErrorKind::TimedOut { waited: Duration::ZERO }.into()))
     }
 
+    /// The value as bytes.
+    pub(crate) fn encoded(&self) -> Result<Parts, TaskError> {
+        let pending = || Err(TaskErrorKind::TimedOut { waited: Duration::ZERO }.into());
+        encoded(self.cell.slot()).unwrap_or_else(pending)
+    }
+
     pub(crate) fn as_object(&self) -> Arc<dyn Object> {
         self.cell.clone()
     }
@@ -130,12 +138,35 @@ impl<T: Data> std::hash::Hash for ObjectRef<T> {
 fn read<T: Data>(outcome: &Outcome<T>) -> Result<T, TaskError> {
     match outcome {
         Ok(Stored::Live(value)) => Ok(value.clone()),
+        Ok(Stored::Encoded(parts)) => decode(parts),
         Ok(Stored::InStore(object)) => {
             let parts = object.parts().map_err(|error| TaskErrorKind::ObjectStore { message: error.to_string() })?;
-            codec::decode(&parts).map_err(|error| codec_error::<T>(&error))
+            decode(&parts)
         }
         Err(error) => Err(error.clone()),
     }
+}
+
+/// Reads a value from its bytes.
+pub(crate) fn decode<T: Data>(parts: &Parts) -> Result<T, TaskError> {
+    codec::decode(parts).map_err(|error| codec_error::<T>(&error))
+}
+
+/// A value as bytes.
+pub(crate) fn encode<T: Data>(value: &T) -> Result<Parts, TaskError> {
+    Ok(codec::encode(value).map_err(|error| codec_error::<T>(&error))?.into())
+}
+
+/// What is in `slot` as bytes; none while it is empty.
+pub(crate) fn encoded<T: Data>(slot: &Slot<T>) -> Option<Result<Parts, TaskError>> {
+    Some(match slot.outcome()? {
+        Ok(Stored::Live(value)) => encode(value),
+        Ok(Stored::Encoded(parts)) => Ok(Parts::clone(parts)),
+        Ok(Stored::InStore(object)) => {
+            object.parts().map_err(|error| TaskErrorKind::ObjectStore { message: error.to_string() }.into())
+        }
+        Err(error) => Err(error.clone()),
+    })
 }
 
 fn codec_error<T>(error: &codec::CodecError) -> TaskError {
@@ -222,6 +253,14 @@ impl<T: Data> Object for ObjectCell<T> {
     fn producer(self: Arc<Self>) -> Option<Arc<dyn Task>> {
         self.producer.lock().clone()
     }
+
+    fn encoded(&self) -> Option<Result<Parts, TaskError>> {
+        encoded(&self.slot)
+    }
+
+    fn typed_ref(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
+        Some(Arc::new(ObjectRef::<T>::of(self)))
+    }
 }
 
 impl<T: Data> TypedObject<T> for ObjectCell<T> {
@@ -283,7 +322,8 @@ impl<T: Data> IntoFuture for &ObjectRef<T> {
 
 impl<T: Data> Serialize for ObjectRef<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let index = codec::encode_ref(Arc::new(self.clone()))
+        let shared = SharedRef { object: self.as_object(), typed: Arc::new(self.clone()) };
+        let index = codec::encode_ref(Arc::new(shared))
             .ok_or_else(|| ser::Error::custom("an ObjectRef can be encoded inside an object only"))?;
         serializer.serialize_u32(index)
     }
@@ -294,6 +334,13 @@ impl<'de, T: Data> Deserialize<'de> for ObjectRef<T> {
         let index = u32::deserialize(deserializer)?;
         let object = codec::decode_ref(index)
             .ok_or_else(|| de::Error::custom("an ObjectRef can be decoded inside an object only"))?;
+        let object = match object.downcast::<SharedRef>() {
+            Ok(shared) => shared.typed.clone(),
+            Err(other) => match other.downcast::<ForeignRef>() {
+                Ok(foreign) => return Ok(Self::of(Arc::new(ForeignCell::new(foreign)))),
+                Err(_) => return Err(de::Error::custom("what is referred to is no object")),
+            },
+        };
         let object = object.downcast::<Self>().map_err(|_| de::Error::custom("the ObjectRef is of another type"))?;
         Ok(Self::clone(&object))
     }

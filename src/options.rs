@@ -39,9 +39,10 @@ macro_rules! __task_options {
                 self.options.name = Some(name_);
                 self
             }
-            /// How often it may run again. Failures of its own count only with `retry_exceptions`.
+            /// How often it may run again, 3 times unless set: after the loss of its worker, and after failures of its own
+            /// only with `retry_exceptions`.
             pub fn max_retries(mut self, times_: u32) -> Self {
-                self.options.max_retries = times_;
+                self.options.max_retries = Some(times_);
                 self
             }
             /// Runs it again after a failure of its own, an `Err` or a panic, if `decide` says so.
@@ -50,9 +51,6 @@ macro_rules! __task_options {
                 decide_: impl Fn(&$crate::TaskError) -> bool + Send + Sync + 'static,
             ) -> Self {
                 self.options.retry_exceptions = Some(::std::sync::Arc::new(decide_));
-                if self.options.max_retries == 0 {
-                    self.options.max_retries = 3;
-                }
                 self
             }
             /// Where it may run.

@@ -5,11 +5,13 @@
 use std::sync::Arc;
 
 use actinic_actors::{
-    cell::Slot,
+    cell::{Slot, Stored},
     context,
+    data::codec::Parts,
     error::{TaskError, TaskErrorKind},
     node::Node,
     options::TaskOptions,
+    task::Object,
 };
 use actinic_gcs::{ObjectId, TaskId};
 use futures::future::{self, BoxFuture, FutureExt};
@@ -42,6 +44,15 @@ pub trait Output: Send + Sync + Sized + 'static {
     ) -> BoxFuture<'a, Result<(), TaskError>> {
         future::ready(self.fill(node, task, value)).boxed()
     }
+    /// Whether a task with such results can run in another process.
+    const CAN_LEAVE: bool = true;
+    /// Puts results in place that another process has made.
+    ///
+    /// # Errors
+    /// That their number is not what it should be.
+    fn fill_encoded(&self, parts: Vec<Parts>) -> Result<(), TaskError>;
+    /// The places, as objects.
+    fn objects<K: Invoke<Out = Self>>(cell: &Arc<TaskCell<K>>) -> Vec<Arc<dyn Object>>;
     /// Puts an error in each place that is empty.
     fn fail(&self, error: TaskError);
     /// Wakes a task that waits to put a result in place: it was cancelled.
@@ -52,8 +63,24 @@ pub trait Output: Send + Sync + Sized + 'static {
     fn failed(error: TaskError) -> Self::Refs;
 }
 
-fn seal_here<T: Data>(node: &Arc<Node>, id: ObjectId, value: T) -> Result<actinic_actors::cell::Stored<T>, TaskError> {
+fn seal_here<T: Data>(node: &Arc<Node>, id: ObjectId, value: T) -> Result<Stored<T>, TaskError> {
     context::with_thread(|thread| seal(node, &thread.counters, id, value))?
+}
+
+/// Exactly as many as there are places.
+fn exactly<const N: usize>(parts: Vec<Parts>) -> Result<[Parts; N], TaskError> {
+    let found = parts.len();
+    parts.try_into().map_err(|_| wrong_number(N, found))
+}
+
+fn wrong_number(expected: usize, found: usize) -> TaskError {
+    let message = format!("{expected} results were expected of another process, and {found} came");
+    TaskErrorKind::Codec { type_name: "the results of a task".to_owned(), message }.into()
+}
+
+/// A result that came from another process.
+fn came<T>(parts: Parts) -> Stored<T> {
+    Stored::Encoded(Arc::new(parts))
 }
 
 /// One object.
@@ -71,6 +98,16 @@ impl<T: Data> Output for Single<T> {
         let stored = seal_here(node, ObjectId::of_return(task, 0), value)?;
         self.0.fill(Ok(stored));
         Ok(())
+    }
+
+    fn fill_encoded(&self, parts: Vec<Parts>) -> Result<(), TaskError> {
+        let [parts] = exactly(parts)?;
+        self.0.fill(Ok(came(parts)));
+        Ok(())
+    }
+
+    fn objects<K: Invoke<Out = Self>>(cell: &Arc<TaskCell<K>>) -> Vec<Arc<dyn Object>> {
+        vec![cell.clone()]
     }
 
     fn fail(&self, error: TaskError) {
@@ -103,6 +140,20 @@ macro_rules! tuple_output {
                 let sealed = ($(seal_here(node, self.$at.id(), value.$at)?,)+);
                 $(self.$at.fill(Ok(sealed.$at));)+
                 Ok(())
+            }
+
+            fn fill_encoded(&self, parts: Vec<Parts>) -> Result<(), TaskError> {
+                let all: [Parts; [$($at),+].len()] = exactly(parts)?;
+                let mut all = all.into_iter();
+                $(if let Some(parts) = all.next() {
+                    self.$at.fill(Ok(came(parts)));
+                })+
+                Ok(())
+            }
+
+            fn objects<K: Invoke<Out = Self>>(cell: &Arc<TaskCell<K>>) -> Vec<Arc<dyn Object>> {
+                let all = cell.output();
+                vec![$(all.$at.clone()),+]
             }
 
             fn fail(&self, error: TaskError) {
@@ -152,6 +203,20 @@ impl<T: Data> Output for Many<T> {
             cell.fill(Ok(stored));
         }
         Ok(())
+    }
+
+    fn fill_encoded(&self, parts: Vec<Parts>) -> Result<(), TaskError> {
+        if parts.len() != self.0.len() {
+            return Err(wrong_number(self.0.len(), parts.len()));
+        }
+        for (cell, parts) in self.0.iter().zip(parts) {
+            cell.fill(Ok(came(parts)));
+        }
+        Ok(())
+    }
+
+    fn objects<K: Invoke<Out = Self>>(cell: &Arc<TaskCell<K>>) -> Vec<Arc<dyn Object>> {
+        cell.output().0.iter().map(|object| -> Arc<dyn Object> { object.clone() }).collect()
     }
 
     fn fail(&self, error: TaskError) {

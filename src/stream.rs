@@ -14,10 +14,11 @@ use actinic_actors::{
     blocking,
     cell::{Signal, Stored},
     context,
+    data::codec::Parts,
     error::{TaskError, TaskErrorKind},
     node::Node,
     options::TaskOptions,
-    task::Task,
+    task::{Object, Task},
 };
 use actinic_gcs::{ObjectId, TaskId};
 use futures::{
@@ -164,6 +165,17 @@ impl<T: Data> Streaming<T> {
 impl<T: Data> Output for Streaming<T> {
     type Value = StreamSource<T>;
     type Refs = ObjectRefStream<T>;
+    // Its consumer sets the pace, from the same process.
+    const CAN_LEAVE: bool = false;
+
+    fn fill_encoded(&self, _parts: Vec<Parts>) -> Result<(), TaskError> {
+        let hint = "a streaming task runs in the process that called it".to_owned();
+        Err(TaskErrorKind::NoRuntime { hint }.into())
+    }
+
+    fn objects<K: Invoke<Out = Self>>(_cell: &Arc<TaskCell<K>>) -> Vec<Arc<dyn Object>> {
+        Vec::new()
+    }
 
     fn new(task: TaskId, options: Option<&TaskOptions>) -> Self {
         let room = options.and_then(|options| options.backpressure).unwrap_or(BACKPRESSURE_DEFAULT).max(1);

@@ -3,27 +3,32 @@
 //! Owns: [`TaskCell`], from submission to results, for functions and for methods alike. What differs between the two is
 //! behind [`Invoke`].
 
-use std::{sync::Arc, vec::Vec};
+use std::{any::Any, sync::Arc, vec::Vec};
 
 use actinic_actors::{
     cell::{Signal, Slot, Waiter},
+    cluster::{
+        core_worker::{CoreWorker, Exporter},
+        wire::RunTask,
+    },
     context::{self, Frame, ThreadState},
     counters::Count,
+    data::codec::Parts,
     error::{TaskError, TaskErrorKind},
     node::Node,
     options::TaskOptions,
     panics::{self, Panic},
-    task::{Object, Task, TaskHead, TaskKind},
+    task::{Object, Task, TaskHead, TaskKind, TaskState},
     user::inflight::{End, Inflight},
 };
-use actinic_gcs::{ObjectId, TaskId};
+use actinic_gcs::{FunctionId, ObjectId, TaskId};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::{
     arg::ArgSet,
     data::Data,
-    object_ref::TypedObject,
+    object_ref::{encoded, ObjectRef, TypedObject},
     output::{Output, Single},
 };
 
@@ -51,6 +56,10 @@ pub trait Invoke: Send + Sync + Sized + 'static {
     fn execute(cell: Arc<TaskCell<Self>>, node: &Arc<Node>);
     /// Runs the call on this thread, if that may be.
     fn help(cell: Arc<TaskCell<Self>>, node: &Arc<Node>) -> bool;
+    /// What another process finds it by; none where it cannot leave this one.
+    fn function() -> Option<FunctionId> {
+        None
+    }
     /// What must end before it can start.
     fn waits_for_calls(&self) -> Vec<TaskId> {
         Vec::new()
@@ -90,6 +99,29 @@ impl<K: Invoke> TaskCell<K> {
             inflight: Mutex::default(),
             kind,
         })
+    }
+
+    /// A call that came from another process, with the ids that it has there.
+    pub(crate) fn imported(
+        (parent, id): (TaskId, TaskId),
+        name: &'static str,
+        args: K::Args,
+        options: Arc<TaskOptions>,
+        kind: impl FnOnce() -> K,
+    ) -> Arc<Self> {
+        let (out, dependencies) = (K::Out::new(id, Some(&options)), args.dependencies());
+        Arc::new(Self {
+            head: TaskHead::new(id, parent, name, TaskKind::Function, dependencies, Some(options)),
+            args: Mutex::new(Some(args)),
+            out,
+            inflight: Mutex::default(),
+            kind: kind(),
+        })
+    }
+
+    /// The cluster that this process takes part in.
+    fn cluster(&self) -> Option<Arc<CoreWorker>> {
+        context::with_thread(|thread| thread.node.cluster.clone()).ok().flatten()
     }
 
     pub(crate) fn output(&self) -> &K::Out {
@@ -255,7 +287,40 @@ impl<K: Invoke> Task for TaskCell<K> {
         self.kind.waits_for_calls()
     }
 
+    fn can_leave(&self) -> bool {
+        K::function().is_some()
+    }
+
+    fn export(&self, exporter: &Exporter<'_>) -> Option<Result<RunTask, TaskError>> {
+        let function = K::function()?;
+        // Cloned, so that no code of the user's runs under the lock.
+        let args = self.args.lock().clone()?;
+        let num_returns = self.head.options.as_ref().and_then(|options| options.num_returns).unwrap_or(1) as u32;
+        let run = |args| RunTask {
+            id: self.head.id,
+            parent: self.head.parent,
+            function,
+            num_returns,
+            args,
+            gpus: Vec::new(),
+        };
+        Some(args.export(exporter).map(run))
+    }
+
+    fn settle(self: Arc<Self>, node: &Arc<Node>, outcomes: Vec<Result<Parts, TaskError>>) {
+        let parts: Result<Vec<Parts>, TaskError> = outcomes.into_iter().collect();
+        let filled = parts.and_then(|parts| self.out.fill_encoded(parts));
+        self.end(node, filled);
+        if self.head.state() == TaskState::Done {
+            let args = self.args.lock().take();
+            drop(args);
+        }
+    }
+
     fn nudge(self: Arc<Self>) {
+        if let (Some(cluster), false) = (self.cluster(), self.head.is_kept_here()) {
+            cluster.cancel(self.head.id);
+        }
         self.out.nudge();
         if let Some(inflight) = self.future() {
             std::task::Wake::wake(inflight);
@@ -286,6 +351,14 @@ impl<T: Data, K: Invoke<Out = Single<T>>> Object for TaskCell<K> {
 
     fn producer(self: Arc<Self>) -> Option<Arc<dyn Task>> {
         Some(self)
+    }
+
+    fn encoded(&self) -> Option<Result<Parts, TaskError>> {
+        encoded(&self.out.0)
+    }
+
+    fn typed_ref(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
+        Some(Arc::new(ObjectRef::<T>::of(self)))
     }
 }
 

@@ -3,6 +3,9 @@
 //! Owns: the threads that are not workers: the Actix system with the system actors on arbiters of their own, the arbiters
 //! of users' actors, and the runtime of timers and sockets. What fails to start is told, and what had started ends.
 
+#[cfg(feature = "rocksdb")]
+mod disk;
+
 use std::{
     sync::{
         atomic::{AtomicUsize, Ordering},
@@ -12,14 +15,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actinic_gcs::{spec::JobOutcome, NodeId};
+use actinic_gcs::{shard::ClientId, spec::JobOutcome, NodeId};
 use actix::prelude::*;
 use parking_lot::Mutex;
 
 use crate::{
     context,
-    gcs_client::{GcsClient, GcsShard, ShardSetup},
-    node::{Node, NodeConfig},
+    gcs_client::{messages::Ask, GcsClient, GcsShard, ShardSetup},
+    gcs_net::{LinkSetup, Membership, ShardLink},
+    node::{GcsStorage, Node, NodeConfig},
     object_manager::ObjectManager,
     panics,
     pool::worker,
@@ -56,11 +60,16 @@ pub struct RunningNode {
     io: Mutex<Option<tokio::runtime::Runtime>>,
     arbiters: Vec<ArbiterHandle>,
     next_arbiter: AtomicUsize,
+    #[cfg(feature = "rocksdb")]
+    on_disk: Mutex<Option<disk::OnDisk>>,
 }
 
 struct Started {
     system: System,
     arbiters: Vec<ArbiterHandle>,
+    /// The control store's.
+    #[cfg_attr(not(feature = "rocksdb"), allow(dead_code))]
+    control: Arbiter,
 }
 
 impl RunningNode {
@@ -71,7 +80,14 @@ impl RunningNode {
     pub fn start(config: NodeConfig) -> Result<Arc<Self>, StartError> {
         panics::install_hook();
         let id = fresh_node_id();
-        let (config, setup) = control_store(config, id)?;
+        #[cfg(feature = "rocksdb")]
+        let (config, setup, folder) = disk::control_store(config, id)?;
+        #[cfg(not(feature = "rocksdb"))]
+        let setup = ShardSetup::alone(0);
+        let setup = match &config.gcs {
+            GcsStorage::Cluster { membership, shards } => Control::There(membership.clone(), shards.clone()),
+            _ => Control::Here(Box::new(setup)),
+        };
         let io = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("actinic-io")
@@ -85,7 +101,9 @@ impl RunningNode {
         let thread = thread::Builder::new()
             .name("actinic-system".into())
             .spawn(move || run_system(&ours, setup, arbiters, &ready))?;
-        let Ok(Started { system, arbiters }) = started.recv() else { return Err(StartError::System) };
+        let Ok(Started { system, arbiters, control }) = started.recv() else { return Err(StartError::System) };
+        #[cfg(not(feature = "rocksdb"))]
+        drop(control);
         worker::spawn_worker(&node)?;
         worker::spawn_sentinel(&node, pool)?;
         context::attach(&node);
@@ -96,6 +114,8 @@ impl RunningNode {
             io: Mutex::new(Some(io)),
             arbiters,
             next_arbiter: AtomicUsize::new(0),
+            #[cfg(feature = "rocksdb")]
+            on_disk: Mutex::new(folder.map(|folder| disk::OnDisk::new(control, folder))),
         }))
     }
 
@@ -139,7 +159,10 @@ impl RunningNode {
         if self.node.is_down() {
             return;
         }
-        self.node.gcs.job_finished(self.node.config.job, JobOutcome::Succeeded);
+        // A cluster's job ends with its driver's connection.
+        if self.node.cluster.is_none() {
+            self.node.gcs.job_finished(self.node.config.job, JobOutcome::Succeeded);
+        }
         for actor in self.node.actors.all() {
             let name = actor.options().name.clone();
             let namespace = actor.options().namespace.clone().unwrap_or_else(|| self.node.config.namespace.clone());
@@ -152,6 +175,10 @@ impl RunningNode {
             while self.node.lane.wake_one() {}
             thread::park_timeout(Duration::from_micros(200));
         }
+        #[cfg(feature = "rocksdb")]
+        if let Some(on_disk) = &*self.on_disk.lock() {
+            on_disk.keep_all(&self.node);
+        }
         self.node.scheduler.disconnect();
         self.node.supervisor.disconnect();
         self.node.gcs.disconnect();
@@ -159,6 +186,11 @@ impl RunningNode {
             system.stop();
             if thread.thread().id() != thread::current().id() {
                 let _ = thread.join();
+                // Its folder can be used again when this returns.
+                #[cfg(feature = "rocksdb")]
+                if let Some(on_disk) = self.on_disk.lock().take() {
+                    on_disk.end(&self.node);
+                }
             }
         }
         if let Some(io) = self.io.lock().take() {
@@ -176,7 +208,13 @@ impl Drop for RunningNode {
     }
 }
 
-fn run_system(node: &Arc<Node>, setup: ShardSetup, arbiters: usize, ready: &mpsc::SyncSender<Started>) {
+/// Where the control store of a process is.
+enum Control {
+    Here(Box<ShardSetup>),
+    There(Membership, Vec<Vec<String>>),
+}
+
+fn run_system(node: &Arc<Node>, setup: Control, arbiters: usize, ready: &mpsc::SyncSender<Started>) {
     let system = System::new();
     system.block_on(async {
         // Each on an arbiter of its own: none waits for another's work.
@@ -186,9 +224,20 @@ fn run_system(node: &Arc<Node>, setup: ShardSetup, arbiters: usize, ready: &mpsc
         start_on(&supervisor, || NodeSupervisor::new(node.clone()), node);
         start_on(&Arbiter::new().handle(), || ObjectManager::new(node.clone()), node);
         // A request takes turns between the two, so they share one thread rather than wake each other.
-        let control = Arbiter::new().handle();
-        let shard = start_on(&control, || GcsShard::new(setup), node);
-        start_on(&control, || GcsClient::new(node.clone(), vec![shard.recipient()]), node);
+        let control = Arbiter::new();
+        let shards = match setup {
+            Control::Here(setup) => vec![start_on(&control.handle(), || GcsShard::new(*setup), node).recipient()],
+            Control::There(membership, shards) => links(node, &control.handle(), &membership, shards),
+        };
+        start_on(&control.handle(), || GcsClient::new(node.clone(), shards), node);
+        if let Some(cluster) = node.cluster.clone() {
+            let (arbiter, node) = (Arbiter::new().handle(), node.clone());
+            let here = arbiter.clone();
+            let _ = arbiter.spawn_fn(move || {
+                context::attach(&node);
+                cluster.attach(&node, here);
+            });
+        }
         let arbiters = (0..arbiters)
             .map(|_| {
                 let arbiter = Arbiter::new().handle();
@@ -196,39 +245,27 @@ fn run_system(node: &Arc<Node>, setup: ShardSetup, arbiters: usize, ready: &mpsc
                 arbiter
             })
             .collect();
-        let _ = ready.send(Started { system: System::current(), arbiters });
+        let _ = ready.send(Started { system: System::current(), arbiters, control });
     });
     if let Err(error) = system.run() {
         tracing::error!(%error, "the Actix system ended with an error");
     }
 }
 
-/// The only replica of the only shard. In a folder, what an earlier life left is closed first, and this life's job gets a
-/// number that no other had; whether the folder can be used is known here.
-#[cfg_attr(not(feature = "rocksdb"), allow(unused_mut, unused_variables, clippy::unnecessary_wraps))]
-fn control_store(mut config: NodeConfig, id: NodeId) -> Result<(NodeConfig, ShardSetup), StartError> {
-    let mut setup = ShardSetup::alone(0);
-    #[cfg(feature = "rocksdb")]
-    if let crate::node::GcsStorage::Folder { path, durability } = &config.gcs {
-        use actinic_gcs::{
-            replica::ReplicaFailed,
-            shard::ClientId,
-            store::{RocksOptions, RocksStore, StoreIdentity},
-        };
-        let identity = StoreIdentity { cluster: EMBEDDED_CLUSTER, shard: 0, replica: setup.replica.id.0 };
-        let options = RocksOptions { durability: *durability, ..RocksOptions::default() };
-        let opened = RocksStore::open(path, identity, options.clone())
-            .map_err(|error| crate::gcs_client::FolderError::from(ReplicaFailed::from(error)))?;
-        // As another client than the node's own, which numbers its requests from the beginning.
-        config.job = crate::gcs_client::close_books(opened, ClientId(!id.0))?;
-        setup.store = crate::gcs_client::ShardStore::Rocks { path: path.clone(), identity, options };
-    }
-    Ok((config, setup))
+/// Links to the shards of a cluster.
+fn links(
+    node: &Arc<Node>,
+    arbiter: &ArbiterHandle,
+    membership: &Membership,
+    shards: Vec<Vec<String>>,
+) -> Vec<Recipient<Ask>> {
+    let client = ClientId(node.id.0);
+    let link = |(shard, addresses)| {
+        let setup = LinkSetup { shard, addresses, membership: membership.clone(), client, news: None };
+        ShardLink::start_in_arbiter(arbiter, move |_| ShardLink::new(setup)).recipient()
+    };
+    shards.into_iter().enumerate().map(link).collect()
 }
-
-/// The cluster that every embedded runtime is.
-#[cfg(feature = "rocksdb")]
-const EMBEDDED_CLUSTER: u128 = 0;
 
 /// Joins an arbiter's thread to `node`: users' timers and those told of a death run there, and may call actors.
 fn join(arbiter: &ArbiterHandle, node: &Arc<Node>) {

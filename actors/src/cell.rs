@@ -18,7 +18,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use smallvec::SmallVec;
 
-use crate::{error::TaskError, store::StoredObject};
+use crate::{data::codec::Parts, error::TaskError, store::StoredObject};
 
 /// Where a value is kept: in memory as it is, or encoded in the object store.
 pub enum Stored<T> {
@@ -26,6 +26,8 @@ pub enum Stored<T> {
     Live(T),
     /// A value over the inline limit, in shared memory or spilled.
     InStore(Arc<StoredObject>),
+    /// A value that came from another process, as it came.
+    Encoded(Arc<Parts>),
 }
 
 /// A value, or why there is none.

@@ -51,6 +51,14 @@ pub enum TaskErrorKind {
         /// What is known of the loss.
         reason: String,
     },
+    /// The process that knew what became of the object is gone.
+    #[error("object {object} is lost with the process that owned it: {reason}")]
+    OwnerDied {
+        /// The object.
+        object: String,
+        /// What is known of the end of its owner.
+        reason: String,
+    },
     /// The task was cancelled before it gave a result.
     #[error("task `{task}` was cancelled")]
     Cancelled {

@@ -34,6 +34,7 @@ mod values;
 
 use actinic_gcs::tables::TableError;
 
+pub(crate) use self::directory::hostname;
 #[cfg(feature = "rocksdb")]
 pub(crate) use self::former::close_books;
 #[cfg(feature = "rocksdb")]
@@ -41,7 +42,7 @@ pub use self::former::FolderError;
 pub use self::{
     client::GcsClient,
     port::{GcsPort, OnChange},
-    shard::{GcsShard, PeerLinks, ShardSetup, ShardStore},
+    shard::{GcsShard, PeerLinks, ShardSetup, ShardStore, TICK as REPLICA_TICK},
 };
 
 /// Why the control store gave no answer.
@@ -61,7 +62,10 @@ pub enum GcsError {
         attempts: u32,
     },
     /// The request is larger than a shard takes; nothing has changed.
-    #[error("the request has {bytes} bytes, more than the {max} that the control store takes at once")]
+    #[error(
+        "the request has {bytes} bytes, more than the {max} that the control store takes at once; send it in parts, or put \
+         what is large into objects"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,

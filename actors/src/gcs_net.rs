@@ -17,16 +17,16 @@
 //! - Everything is bounded: lengths before they are believed, queues, connections, and every wait for another machine.
 //! - Nothing that comes in makes this panic, and nobody who is refused is left without a reason.
 //! - Beyond loopback nobody is served without a token. Traffic is not encrypted yet.
-//! - The end of a process is noticed by the end of its connections, at once; silence is noticed by time.
+//! - The end of a process is noticed by the end of its connections, at once. A silent leader is left when another leads.
 
 mod admin;
 mod connection;
 mod error;
-mod handshake;
-mod inbox;
+pub(crate) mod handshake;
+pub(crate) mod inbox;
 mod link;
 mod listener;
-mod outbox;
+pub(crate) mod outbox;
 mod peers;
 mod remote;
 mod roster;
@@ -41,7 +41,7 @@ pub use self::{
     admin::{ask_admin, AdminAnswer, AdminAsk, ReplicaSummary},
     error::{NetError, ServerError},
     link::{Found, LinkNews, LinkSetup, ShardLink},
-    listener::Refused,
+    listener::{Refused, Visitors},
     remote::{Pending, RemoteGcs, UNANSWERED_MAX},
     server::{GcsServer, ServerConfig, ServerStatus, ShardSpec},
     wire::{Membership, Refusal, Token},

@@ -16,6 +16,7 @@ use actinic_gcs::{JobId, NodeId, ResourceSet, TaskId};
 use parking_lot::Mutex;
 
 use crate::{
+    cluster::core_worker::CoreWorker,
     context,
     counters::{Counters, RuntimeStats},
     error::{TaskError, TaskErrorKind},
@@ -55,6 +56,8 @@ pub struct NodeConfig {
     pub seed: u64,
     /// Where the control store is.
     pub gcs: GcsStorage,
+    /// The cluster that the process takes part in.
+    pub cluster: Option<Arc<CoreWorker>>,
 }
 
 /// Where an embedded node keeps its control store.
@@ -64,6 +67,13 @@ pub enum GcsStorage {
     /// In memory: it ends with the runtime.
     #[default]
     Memory,
+    /// In the cluster.
+    Cluster {
+        /// The cluster, with its token.
+        membership: crate::gcs_net::Membership,
+        /// Where each shard is reached.
+        shards: Vec<Vec<String>>,
+    },
     /// In a folder, where the next runtime finds it: user values, functions, events, and who lived when.
     #[cfg(feature = "rocksdb")]
     Folder {
@@ -72,6 +82,10 @@ pub enum GcsStorage {
         /// What an answer to a write promises.
         durability: actinic_gcs::store::Durability,
     },
+    /// In a folder of the system's temporary one, which goes with the runtime, or with the next one's start: for what
+    /// outgrows memory and need not outlive the program.
+    #[cfg(feature = "rocksdb")]
+    Temporary,
 }
 
 /// Objects up to this size stay inline (100 KiB, as in Ray).
@@ -114,6 +128,8 @@ pub struct Node {
     pub supervisor: SupervisorPort,
     /// The `GcsClient`.
     pub gcs: GcsPort,
+    /// The cluster, if this process takes part in one.
+    pub cluster: Option<Arc<CoreWorker>>,
     store: OnceLock<Arc<ObjectStore>>,
     store_opening: Mutex<()>,
     counters: Mutex<AllCounters>,
@@ -123,6 +139,18 @@ pub struct Node {
     driver_groups: AtomicU64,
     blocked_note: AtomicBool,
     down: AtomicBool,
+}
+
+/// The task that stands for what runs outside of any: the driver's, or one of a worker's own.
+fn driver_task(config: &NodeConfig) -> TaskId {
+    let driver = TaskId::driver(config.job);
+    match &config.cluster {
+        Some(cluster) if !cluster.is_driver() => {
+            let me = cluster.me();
+            driver.child(me.node.0 as u64).child((me.node.0 >> 64) as u64).child(u64::from(me.worker.0))
+        }
+        _ => driver,
+    }
 }
 
 static NEXT_TAG: AtomicU32 = AtomicU32::new(1);
@@ -135,8 +163,11 @@ impl Node {
         Arc::new(Self {
             tag: NEXT_TAG.fetch_add(1, Ordering::Relaxed),
             id,
-            name: format!("{:08x}", id.0 >> 96),
-            driver: TaskId::driver(config.job),
+            name: match &config.cluster {
+                Some(cluster) => cluster.me().to_string(),
+                None => format!("{:08x}", id.0 >> 96),
+            },
+            driver: driver_task(&config),
             lane: Lane::new(cpus),
             threads: Threads::default(),
             io,
@@ -146,6 +177,7 @@ impl Node {
             scheduler: SchedulerPort::default(),
             supervisor: SupervisorPort::default(),
             gcs: GcsPort::default(),
+            cluster: config.cluster.clone(),
             store: OnceLock::new(),
             store_opening: Mutex::default(),
             counters: Mutex::default(),
@@ -189,6 +221,9 @@ impl Node {
         if let Some(grant) = task.head().grant() {
             self.lane.push_turn(GrantedTurn::of(task.clone(), grant));
             return;
+        }
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| !task.head().is_kept_here() && task.can_leave()) {
+            return cluster.submit(task);
         }
         match (&task.head().options, thread) {
             // An actor that asks for nothing waits for no CPU: its constructor runs in a turn of its own.

@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actinic_gcs::{resources::CPU, NodeId, PlacementGroupId, ResourceSet};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::TaskError,
@@ -15,7 +16,7 @@ use crate::{
 pub type RetryPredicate = Arc<dyn Fn(&TaskError) -> bool + Send + Sync>;
 
 /// Where a task or actor may be placed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SchedulingStrategy {
     /// The scheduler's choice.
     #[default]
@@ -47,8 +48,8 @@ pub struct TaskOptions {
     pub strategy: SchedulingStrategy,
     /// Its name in graphs and messages, in place of the function's.
     pub name: Option<&'static str>,
-    /// How often it may run again after a failure.
-    pub max_retries: u32,
+    /// How often it may run again after a failure; none for the default.
+    pub max_retries: Option<u32>,
     /// Which failures of its own make it run again.
     pub retry_exceptions: Option<RetryPredicate>,
     /// How many objects a streaming task may be ahead of its consumer.

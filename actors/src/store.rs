@@ -32,6 +32,7 @@ mod error;
 mod extents;
 mod lease;
 mod object;
+pub(crate) mod own_folder;
 mod shm;
 mod spill;
 mod stats;
@@ -42,6 +43,7 @@ mod warm;
 pub use config::StoreConfig;
 pub use error::StoreError;
 pub use object::StoredObject;
+pub(crate) use shm::user_id;
 pub use spill::SpillError;
 pub use stats::StoreStats;
 
@@ -86,7 +88,7 @@ impl ObjectStore {
     pub fn open(config: StoreConfig) -> Result<Arc<Self>, StoreError> {
         let limits = config.limits()?;
         shm::reclaim_segments();
-        spill::reclaim_folders(&config.spill_base());
+        own_folder::reclaim_folders(&config.spill_base());
         Ok(Arc::new(Self {
             config,
             core: Mutex::new(Core::new(limits)),

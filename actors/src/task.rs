@@ -17,15 +17,20 @@
 //! **Invariant:** only the one that wins the `Queued → Running` exchange may execute a task, so a task that stands in a
 //! queue and is also run by the caller that waits for it runs once.
 
-use std::sync::{
-    atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicU8, Ordering},
-    Arc, OnceLock,
+use std::{
+    any::Any,
+    sync::{
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicU8, Ordering},
+        Arc, OnceLock,
+    },
 };
 
 use actinic_gcs::{ActorId, ObjectId, TaskId};
 
 use crate::{
     cell::{Signal, Waiter},
+    cluster::{core_worker::Exporter, refs::ForeignRef, wire::RunTask},
+    data::codec::Parts,
     error::{TaskError, TaskErrorKind},
     live::LiveKey,
     node::Node,
@@ -93,6 +98,7 @@ pub struct TaskHead {
     state: AtomicU8,
     cancelled: AtomicBool,
     inflight: AtomicBool,
+    here: AtomicBool,
     attempts: AtomicU32,
     missing: AtomicU32,
     live: LiveKey,
@@ -131,6 +137,7 @@ impl TaskHead {
             state: AtomicU8::new(TaskState::Waiting as u8),
             cancelled: AtomicBool::new(false),
             inflight: AtomicBool::new(false),
+            here: AtomicBool::new(false),
             attempts: AtomicU32::new(0),
             // One is held by the submission itself, so that a dependency that is ready early does not start the task.
             missing: AtomicU32::new(1),
@@ -221,6 +228,17 @@ impl TaskHead {
         self.cancelled.store(true, Ordering::Release);
     }
 
+    /// It came from another process, and runs in this one.
+    pub fn keep_here(&self) {
+        self.here.store(true, Ordering::Release);
+    }
+
+    /// Whether it must run in this process.
+    #[must_use]
+    pub fn is_kept_here(&self) -> bool {
+        self.here.load(Ordering::Acquire)
+    }
+
     /// Whether its future has been made, in this attempt.
     #[must_use]
     pub fn is_inflight(&self) -> bool {
@@ -297,6 +315,19 @@ pub trait Task: Send + Sync {
 
     /// Wakes it where it is an async task between polls, so that it sees that it was cancelled.
     fn nudge(self: Arc<Self>) {}
+
+    /// Whether it can run in another process.
+    fn can_leave(&self) -> bool {
+        false
+    }
+
+    /// What another process needs to run it; none where it cannot leave.
+    fn export(&self, _exporter: &Exporter<'_>) -> Option<Result<RunTask, TaskError>> {
+        None
+    }
+
+    /// It has run in another process: its objects, in order, or one error for all.
+    fn settle(self: Arc<Self>, _node: &Arc<Node>, _outcomes: Vec<Result<Parts, TaskError>>) {}
 }
 
 /// An object of any type.
@@ -313,6 +344,18 @@ pub trait Object: Send + Sync {
     fn unregister(&self, signal: &Arc<Signal>);
     /// The task that computes it; none for a `put`.
     fn producer(self: Arc<Self>) -> Option<Arc<dyn Task>>;
+    /// The value as bytes, or the error; none while neither is there, or where it cannot be encoded.
+    fn encoded(&self) -> Option<Result<Parts, TaskError>> {
+        None
+    }
+    /// A reference to it, of the type that the public API has for it.
+    fn typed_ref(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
+    /// Where it is another process's.
+    fn foreign(&self) -> Option<Arc<ForeignRef>> {
+        None
+    }
 }
 
 #[cfg(test)]

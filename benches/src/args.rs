@@ -15,7 +15,7 @@ actinic-bench: each row beside its floor or peer, measured in turns in the same 
   --micro          the rows that bear the names of Ray's microbenchmark
   --json           the results as JSON on standard output, instead of the table and the file
   --list           the names, goals and references, nothing measured
-  --failover       what a client waits while a replica of the control store is killed or paused; writes failover.svg
+  --failover       what a client waits while a replica of the control store is killed, paused or cut off; writes failover.svg
   --flushing       memory and disk under endless load on the control store; writes flushing.svg
     --tasks N      so many tasks (default 50000000)
     --replicas N   so many replicas (default 1)
@@ -51,6 +51,10 @@ pub(crate) enum Mode {
     Series(Series),
     /// Be a replica for that: its number, everybody's addresses, the folder.
     Replica(u64, String, std::path::PathBuf),
+    /// Undo in the end what that does to the machine; with a network of this name.
+    Keeper(Option<String>),
+    /// Measure the cut from inside the network of this name, with the replicas' rows in this folder.
+    Cut(String, std::path::PathBuf),
 }
 
 /// The options, read.
@@ -128,6 +132,11 @@ impl Args {
                     let id = next()?;
                     let id = id.parse().map_err(|_| ArgsError::Replica(id))?;
                     args.mode = Mode::Replica(id, next()?, next()?.into());
+                }
+                "--failover-keeper" => args.mode = Mode::Keeper(words.next()),
+                "--failover-cut" => {
+                    let mut next = || words.next().ok_or(ArgsError::NoValue("--failover-cut"));
+                    args.mode = Mode::Cut(next()?, next()?.into());
                 }
                 "--only" => args.only = Some(words.next().ok_or(ArgsError::NoValue("--only"))?),
                 "--one" => args.mode = Mode::One(words.next().ok_or(ArgsError::NoValue("--one"))?),

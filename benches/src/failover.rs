@@ -1,31 +1,36 @@
-//! What a client of the control store waits while a replica is killed, paused or comes back: the paper's Figure 10a.
+//! What a client of the control store waits while its leader is killed, paused or cut off: the paper's Figure 10a.
 //!
 //! Three replicas as three processes with RocksDB and fsync, one client with one request in flight: a write of 512 bytes
-//! under a key of 25. Owns: the processes (this program, started again as a replica), the faults, the figures and the
-//! plot. A replica ends when its parent does, since its standard input is closed then.
+//! under a key of 25. While it writes on, the leader of the moment is troubled, again and again, and every acknowledged
+//! write must be there in the end. Owns: the troubles and their order. Does not own the figures ([`figures`]), the processes
+//! ([`processes`]), what must be undone whatever happens ([`keeper`]), the network that can be cut ([`network`]), nor the
+//! picture ([`plot`]).
 
-use std::fmt::Write as _;
+mod figures;
+mod keeper;
+mod network;
+mod plot;
+mod processes;
+
 use std::fs;
 use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use actinic_actors::gcs_client::ShardStore;
-use actinic_actors::gcs_net::{
-    ask_admin, AdminAnswer, AdminAsk, GcsServer, Membership, NetLimits, RemoteGcs, ServerConfig, ShardSpec,
-};
-use actinic_gcs::replica::{Addresses, Bootstrap, ReplicaConfig, ReplicaId};
-use actinic_gcs::store::{RocksOptions, StoreIdentity};
+use actinic_actors::gcs_net::RemoteGcs;
 use actinic_gcs::tables::{KeyValueRead, KeyValueWrite, Reply};
 
+use self::figures::{report, Episode, Measured};
+pub(crate) use self::keeper::keep;
+use self::keeper::Keeper;
+use self::network::Network;
+pub(crate) use self::processes::replica;
+use self::processes::Processes;
 use crate::row::Outcome;
 
-const CLUSTER: u128 = 10;
-const REPLICAS: u64 = 3;
-/// The paper's bound on what a client waits.
-const GOAL: Duration = Duration::from_millis(30);
 /// Where the plot goes, in the current folder.
 const PLOT: &str = "failover.svg";
 
@@ -36,6 +41,8 @@ enum Trouble {
     Killed,
     /// `SIGSTOP`; continued later. Its connections stay open, so only time tells.
     Paused,
+    /// Its network is cut; mended later. The same to all others, but it runs on, and must not think that it leads.
+    Cut,
 }
 
 impl Trouble {
@@ -43,152 +50,145 @@ impl Trouble {
         match self {
             Self::Killed => "leader killed (kill -9), then started again",
             Self::Paused => "leader paused (SIGSTOP), then continued",
+            Self::Cut => "network cut (link down) around the leader, then mended",
+        }
+    }
+
+    /// How often, in the long form, and for how long each time.
+    fn rhythm(self, quick: bool) -> (usize, Duration) {
+        match self {
+            _ if quick => (1, Duration::from_millis(700)),
+            Self::Killed => (10, Duration::from_millis(1_200)),
+            Self::Paused | Self::Cut => (5, Duration::from_millis(1_500)),
         }
     }
 }
 
-/// One request: when it began, and how long its answer took, in seconds.
-type Wait = (f64, f64);
-
-/// Measures both troubles, prints the longest waits and writes the plot.
+/// Measures all troubles, prints the longest waits and writes the plot.
 ///
 /// # Errors
 /// A replica that does not start, an answer that is missing, a value that was acknowledged and is gone.
 pub(crate) fn run(quick: bool) -> Outcome<()> {
-    let phase = Duration::from_millis(if quick { 700 } else { 3_000 });
-    let mut plots = Vec::new();
+    let mut panels = Vec::new();
     for trouble in [Trouble::Killed, Trouble::Paused] {
-        let (waits, marks) = measure(trouble, phase)?;
-        let mut sorted: Vec<f64> = waits.iter().map(|(_, wait)| *wait).collect();
-        sorted.sort_by(f64::total_cmp);
-        let at = |part: usize| sorted[(sorted.len() * part / 1_000).min(sorted.len() - 1)] * 1e3;
-        let longest = at(1_000);
-        println!(
-            "{}: {} writes, p50 {:.2} ms, p99 {:.2} ms, longest wait {longest:.1} ms{}",
-            trouble.name(),
-            waits.len(),
-            at(500),
-            at(990),
-            match trouble {
-                Trouble::Killed if longest <= GOAL.as_secs_f64() * 1e3 => " (goal: 30 ms, met)",
-                Trouble::Killed => " (goal: 30 ms, NOT met)",
-                Trouble::Paused => " (the election timeout decides)",
-            }
-        );
-        plots.push((trouble, waits, marks));
+        let keeper = Keeper::start(None)?;
+        let mut processes = Processes::start(keeper.folder(), None)?;
+        panels.push((trouble, measure(trouble, quick, &mut processes, Some(&keeper))?));
+        report(trouble, &panels[panels.len() - 1].1);
     }
-    fs::write(Path::new(PLOT), svg(&plots))?;
+    match cut_apart(quick)? {
+        Ok(measured) => {
+            report(Trouble::Cut, &measured);
+            panels.push((Trouble::Cut, measured));
+        }
+        Err(why) => println!("skipped: network cut ({why})"),
+    }
+    fs::write(Path::new(PLOT), plot::svg(&panels))?;
     eprintln!("written: {PLOT}");
     Ok(())
 }
 
-/// The replicas of one run.
-struct Processes {
-    folder: tempfile::TempDir,
-    addresses: Addresses,
-    membership: Membership,
-    children: Vec<Option<Child>>,
+/// Has the cut measured by a process of its own, which lives in a network made for it; or says why there is none.
+fn cut_apart(quick: bool) -> Outcome<Result<Measured, String>> {
+    let network = Network::named();
+    let keeper = match Keeper::start(Some(&network)) {
+        Ok(keeper) => keeper,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let mut command = network.command(network::CLIENT, &std::env::current_exe()?);
+    command.args(["--failover-cut", network.name()]).arg(keeper.folder());
+    if quick {
+        command.arg("--quick");
+    }
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    // It ends when this does, and to wait for it would close it.
+    let held = child.stdin.take();
+    let output = child.wait_with_output()?;
+    drop(held);
+    if !output.status.success() {
+        return Err(format!("the client in a network of its own failed: {}", output.status).into());
+    }
+    Ok(Ok(serde_json::from_slice(&output.stdout)?))
 }
 
-impl Processes {
-    fn start() -> Outcome<Self> {
-        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
-        let mut addresses = Addresses::new();
-        for id in 1..=REPLICAS {
-            addresses.insert(ReplicaId(id), bind()?.to_string());
-        }
-        let (folder, membership) = (tempfile::tempdir()?, Membership::new(CLUSTER, None)?);
-        let mut this = Self { folder, addresses, membership, children: Vec::new() };
-        for id in 1..=REPLICAS {
-            let child = this.spawn(id)?;
-            this.children.push(Some(child));
-        }
-        Ok(this)
-    }
-
-    fn spawn(&self, id: u64) -> Outcome<Child> {
-        let all: Vec<&str> = self.addresses.values().map(String::as_str).collect();
-        Ok(Command::new(std::env::current_exe()?)
-            .args(["--gcs-replica", &id.to_string(), &all.join(",")])
-            .arg(self.folder.path())
-            .stdin(Stdio::piped())
-            .spawn()?)
-    }
-
-    /// The leader, as the replicas see it.
-    fn leader(&self) -> Outcome<u64> {
-        let start = Instant::now();
-        loop {
-            for address in self.addresses.values() {
-                if let Ok(AdminAnswer::Status(replicas)) = ask_admin(address, &self.membership, &AdminAsk::Status) {
-                    if let Some(leads) = replicas.iter().find(|replica| replica.leader == Some(replica.id)) {
-                        return Ok(leads.id.0);
-                    }
-                }
-            }
-            if start.elapsed() > Duration::from_secs(20) {
-                return Err("the replicas have found no leader".into());
-            }
-        }
-    }
-
-    fn signal(&self, id: u64, signal: &str) -> Outcome<()> {
-        let Some(child) = &self.children[id as usize - 1] else { return Ok(()) };
-        Command::new("kill").args([signal, &child.id().to_string()]).status()?;
-        Ok(())
-    }
-
-    fn kill(&mut self, id: u64) -> Outcome<()> {
-        if let Some(mut child) = self.children[id as usize - 1].take() {
-            child.kill()?;
-            child.wait()?;
-        }
-        Ok(())
-    }
+/// Measures the cut from inside the network of this name, and prints what came of it: what `--failover-cut` does.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn cut(name: &str, folder: &Path, quick: bool) -> Outcome<()> {
+    // Whoever wants the answer is gone, and so is the network, soon.
+    thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(1);
+    });
+    let mut processes = Processes::start(folder, Some(Network::of(name)))?;
+    let measured = measure(Trouble::Cut, quick, &mut processes, None)?;
+    println!("{}", serde_json::to_string(&measured)?);
+    Ok(())
 }
 
-impl Drop for Processes {
-    fn drop(&mut self) {
-        for child in self.children.iter_mut().flatten() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+/// A client writes on while the leader is troubled, again and again.
+fn measure(trouble: Trouble, quick: bool, processes: &mut Processes, keeper: Option<&Keeper>) -> Outcome<Measured> {
+    processes.leader()?;
+    let client = RemoteGcs::connect(processes.membership(), vec![processes.addresses().values().cloned().collect()])?;
+    let (start, over) = (Instant::now(), AtomicBool::new(false));
+    let (waits, episodes) = thread::scope(|scope| {
+        let writer = scope.spawn(|| write_until(&client, &over, start));
+        let episodes = go_through(trouble, quick, processes, keeper, start);
+        over.store(true, Ordering::Relaxed);
+        (writer.join().map_err(|_| "the writing thread panicked"), episodes)
+    });
+    let measured = Measured { waits: waits??, episodes: episodes? };
+    nothing_is_lost(&client, measured.waits.len())?;
+    Ok(measured)
 }
 
-/// A quiet phase, the trouble, and its end: three phases of the same length.
-fn measure(trouble: Trouble, phase: Duration) -> Outcome<(Vec<Wait>, [f64; 2])> {
-    let mut processes = Processes::start()?;
-    let leader = processes.leader()?;
-    let client = RemoteGcs::connect(&processes.membership, vec![processes.addresses.values().cloned().collect()])?;
-    let (mut waits, mut marks) = (Vec::new(), [0.0; 2]);
-    let start = Instant::now();
-    let mut done = 0;
-    while start.elapsed() < phase * 3 {
-        if done == 0 && start.elapsed() >= phase {
-            marks[0] = start.elapsed().as_secs_f64();
-            match trouble {
-                Trouble::Killed => processes.kill(leader)?,
-                Trouble::Paused => processes.signal(leader, "-STOP")?,
-            }
-            done = 1;
-        } else if done == 1 && start.elapsed() >= phase * 2 {
-            marks[1] = start.elapsed().as_secs_f64();
-            match trouble {
-                Trouble::Killed => {
-                    let child = processes.spawn(leader)?;
-                    processes.children[leader as usize - 1] = Some(child);
-                }
-                Trouble::Paused => processes.signal(leader, "-CONT")?,
-            }
-            done = 2;
+/// Troubles the leader of the moment as often as is planned; gives when each trouble began and ended.
+fn go_through(
+    trouble: Trouble,
+    quick: bool,
+    processes: &mut Processes,
+    keeper: Option<&Keeper>,
+    start: Instant,
+) -> Outcome<Vec<Episode>> {
+    let (times, phase) = trouble.rhythm(quick);
+    let mut episodes = Vec::new();
+    thread::sleep(phase);
+    for _ in 0..times {
+        let leader = processes.leader()?;
+        let began = start.elapsed().as_secs_f64();
+        match (trouble, keeper) {
+            (Trouble::Killed, _) => processes.kill(leader)?,
+            (Trouble::Paused, Some(keeper)) => keeper.pause(processes.pid(leader)?)?,
+            (Trouble::Paused, None) => return Err("nobody would continue what is paused".into()),
+            (Trouble::Cut, _) => processes.set_link(leader, false)?,
         }
+        thread::sleep(phase);
+        let ended = start.elapsed().as_secs_f64();
+        match (trouble, keeper) {
+            (Trouble::Killed, _) => processes.revive(leader)?,
+            (_, Some(keeper)) => keeper.go_on(processes.pid(leader)?)?,
+            (_, None) => processes.set_link(leader, true)?,
+        }
+        episodes.push(Episode { began, ended });
+        thread::sleep(phase);
+    }
+    Ok(episodes)
+}
+
+/// Writes one value after the other until told to stop; gives when each began and what it took.
+fn write_until(client: &RemoteGcs, over: &AtomicBool, start: Instant) -> Outcome<Vec<(f64, f64)>> {
+    let mut waits = Vec::new();
+    while !over.load(Ordering::Relaxed) {
         let began = start.elapsed();
-        expect_stored(client.write(put(waits.len()))?)?;
+        match client.write(put(waits.len()))? {
+            // False would say that a write was applied twice.
+            Reply::Stored(true) => {}
+            other => return Err(format!("a write was answered {other:?}").into()),
+        }
         waits.push((began.as_secs_f64(), (start.elapsed() - began).as_secs_f64()));
     }
-    nothing_is_lost(&client, waits.len())?;
-    Ok((waits, marks))
+    Ok(waits)
 }
 
 fn key(number: usize) -> bytes::Bytes {
@@ -200,19 +200,13 @@ fn put(number: usize) -> KeyValueWrite {
     KeyValueWrite::Put { namespace: "failover".into(), key: key(number), value, overwrite: false }
 }
 
-fn expect_stored(reply: Reply) -> Outcome<()> {
-    match reply {
-        // False would say that a write was applied twice.
-        Reply::Stored(true) => Ok(()),
-        other => Err(format!("a write was answered {other:?}").into()),
-    }
-}
-
 /// Every acknowledged write can be read.
 fn nothing_is_lost(client: &RemoteGcs, writes: usize) -> Outcome<()> {
-    for number in 0..writes {
-        let get = KeyValueRead::Get { namespace: "failover".into(), key: key(number) };
-        match client.read(get)? {
+    let get = |number| KeyValueRead::Get { namespace: "failover".into(), key: key(number) };
+    let asked: Vec<_> =
+        (0..writes).map(|number| client.submit(actinic_gcs::tables::Read::from(get(number)).into())).collect();
+    for (number, answer) in asked.into_iter().enumerate() {
+        match answer.wait()? {
             Reply::Value(Some(value)) if value.iter().all(|byte| *byte == number as u8) => {}
             other => return Err(format!("write {number} was acknowledged, and is now {other:?}").into()),
         }
@@ -220,63 +214,40 @@ fn nothing_is_lost(client: &RemoteGcs, writes: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// Runs one replica until its standard input is closed: what `--gcs-replica` does.
-///
-/// # Errors
-/// A server that does not start.
-pub(crate) fn replica(id: u64, addresses: &str, folder: &Path) -> Outcome<()> {
-    let addresses: Addresses = (1..).map(ReplicaId).zip(addresses.split(',').map(str::to_owned)).collect();
-    let listen = addresses.get(&ReplicaId(id)).ok_or("there is no such replica")?.parse()?;
-    let store = ShardStore::Rocks {
-        path: folder.join(id.to_string()),
-        identity: StoreIdentity { cluster: CLUSTER, shard: 0, replica: id },
-        options: RocksOptions::default(),
-    };
-    let shard = ShardSpec {
-        index: 0,
-        replica: ReplicaConfig::new(ReplicaId(id), u64::from(std::process::id())),
-        bootstrap: Bootstrap::Found(addresses),
-        store,
-    };
-    let membership = Membership::new(CLUSTER, None)?;
-    let config = ServerConfig { listen, membership, shards: vec![shard], limits: NetLimits::default() };
-    let server = GcsServer::start(config)?;
-    std::io::stdin().read_to_end(&mut Vec::new())?;
-    server.shut_down();
-    Ok(())
+/// A name for what belongs to this process, and a pattern for what belonged to others.
+const OURS: &str = "actinic-failover-";
+
+/// Things named after a process that is gone: whose they were can remove them no more.
+fn left_over(names: impl Iterator<Item = String>) -> Vec<String> {
+    let owner = |name: &str| name.strip_prefix(OURS)?.split('-').next()?.parse::<u32>().ok();
+    let gone = |pid: u32| Path::new("/proc/self").exists() && !PathBuf::from(format!("/proc/{pid}")).exists();
+    names.filter(|name| owner(name).is_some_and(gone)).collect()
 }
 
-/// Waits over time on a logarithmic axis, one panel a trouble.
-fn svg(plots: &[(Trouble, Vec<Wait>, [f64; 2])]) -> String {
-    const WIDTH: f64 = 800.0;
-    const PANEL: f64 = 260.0;
-    let y_of = |seconds: f64| 220.0 - (seconds.max(1e-4) / 1e-4).log10() * 45.0;
-    let mut text = format!(
-        "<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{}' font-family='sans-serif' font-size='12'>\
-         <rect width='100%' height='100%' fill='white'/>",
-        PANEL * plots.len() as f64
-    );
-    for (panel, (trouble, waits, marks)) in plots.iter().enumerate() {
-        let end = waits.last().map_or(1.0, |(at, wait)| at + wait);
-        let x_of = |at: f64| 60.0 + at / end * (WIDTH - 80.0);
-        let _ = write!(text, "<g transform='translate(0 {})'>", PANEL * panel as f64);
-        let _ = write!(text, "<text x='60' y='18'>{}: wait of each write</text>", trouble.name());
-        for (seconds, label) in [(1e-4, "0.1 ms"), (1e-3, "1 ms"), (1e-2, "10 ms"), (1e-1, "100 ms"), (1.0, "1 s")] {
-            let y = y_of(seconds);
-            let _ = write!(text, "<line x1='60' x2='{}' y1='{y}' y2='{y}' stroke='#ddd'/>", WIDTH - 20.0);
-            let _ = write!(text, "<text x='5' y='{}'>{label}</text>", y + 4.0);
-        }
-        let goal = y_of(GOAL.as_secs_f64());
-        let _ = write!(text, "<line x1='60' x2='780' y1='{goal}' y2='{goal}' stroke='#c33' stroke-dasharray='4'/>");
-        for mark in marks {
-            let x = x_of(*mark);
-            let _ = write!(text, "<line x1='{x}' x2='{x}' y1='30' y2='220' stroke='#888'/>");
-            let _ = write!(text, "<text x='{}' y='240'>{mark:.1} s</text>", x - 12.0);
-        }
-        for (at, wait) in waits {
-            let _ = write!(text, "<circle cx='{:.1}' cy='{:.1}' r='1.2' fill='#247'/>", x_of(*at), y_of(*wait));
-        }
-        text.push_str("</g>");
+/// Runs a command to its end.
+///
+/// # Errors
+/// What it said, where it failed.
+fn run_to_end(command: &mut Command) -> Outcome<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("`{name}` cannot be run: {error}"))?;
+    if output.status.success() {
+        return Ok(());
     }
-    text + "</svg>\n"
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let asked: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+    Err(format!("`{name} {}`: {said}", asked.join(" ")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_process_left_that_is_gone_is_removed() {
+        let names = [format!("{OURS}{}-hub", std::process::id()), format!("{OURS}4294967294-hub"), "eth0".to_owned()];
+        let found = left_over(names.clone().into_iter());
+        let expected = if Path::new("/proc/self").exists() { vec![names[1].clone()] } else { Vec::new() };
+        assert_eq!(found, expected);
+    }
 }

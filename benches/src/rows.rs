@@ -4,6 +4,7 @@
 //! a driver that is not one of its workers. What the rows call of the library is in `node` and `remote`.
 
 mod actors;
+mod cluster;
 mod envelope;
 mod gcs;
 mod micro;
@@ -17,7 +18,10 @@ use crate::row::Row;
 
 /// The rows with goals.
 pub(crate) fn goals() -> Vec<Row> {
-    [tasks::rows(), actors::rows(), objects::rows(), envelope::rows(), gcs::rows()].into_iter().flatten().collect()
+    [tasks::rows(), actors::rows(), objects::rows(), envelope::rows(), gcs::rows(), cluster::rows()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The rows that bear the names of Ray's microbenchmark, and of the limits that Ray publishes for one node.

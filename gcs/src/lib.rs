@@ -31,6 +31,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod ids;
+#[cfg(any(test, feature = "suite"))]
+pub mod linear;
 pub mod record;
 pub mod replica;
 pub mod resources;

@@ -16,7 +16,6 @@ mod sim {
     pub(crate) mod figure8;
     pub(crate) mod finish;
     pub(crate) mod host;
-    pub(crate) mod linear;
     pub(crate) mod members;
     pub(crate) mod network;
     pub(crate) mod plan;

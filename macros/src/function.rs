@@ -85,6 +85,8 @@ pub(crate) fn expand(arguments: &Arguments, function: ItemFn) -> Result<TokenStr
                 ::actinic::__private::RegisteredFunction {
                     name: <#name as ::actinic::__private::Function>::NAME,
                     signature: #text,
+                    id: ::actinic::__private::function_id::<#name>,
+                    import: ::actinic::__private::import::<#name>,
                 }
             }
         };
@@ -205,6 +207,7 @@ fn split(
                 type Out = #output;
                 const NAME: &'static str = <#name as ::actinic::__private::Function>::NAME;
                 const SIGNATURE: &'static str = <#name as ::actinic::__private::Function>::SIGNATURE;
+                const SPLITS: bool = true;
 
                 fn run(
                     (#(#names,)*): <Self::Args as ::actinic::__private::ArgSet>::Params,
@@ -217,6 +220,15 @@ fn split(
             impl #many {
                 /// Submits the call.
                 #remote
+            }
+
+            ::actinic::__private::inventory::submit! {
+                ::actinic::__private::RegisteredFunction {
+                    name: <#name as ::actinic::__private::Function>::NAME,
+                    signature: <#name as ::actinic::__private::Function>::SIGNATURE,
+                    id: ::actinic::__private::function_id::<#many>,
+                    import: ::actinic::__private::import::<#many>,
+                }
             }
         };
     }

@@ -252,12 +252,18 @@ impl Actor for GcsClient {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let node = Box::new(directory::node_spec(&self.node));
-        self.record(NodeWrite::Register { node, lease_ms: LEASE_MS }.into());
-        self.record(JobWrite::Add(Box::new(directory::job_spec(&self.node))).into());
-        self.carry_out(ctx);
-        ctx.run_interval(TICK, |this, ctx| {
-            this.heartbeat();
+        // In a cluster the node registers itself, and its drivers' jobs.
+        let embedded = self.node.cluster.is_none();
+        if embedded {
+            let node = Box::new(directory::node_spec(&self.node));
+            self.record(NodeWrite::Register { node, lease_ms: LEASE_MS }.into());
+            self.record(JobWrite::Add(Box::new(directory::job_spec(&self.node))).into());
+            self.carry_out(ctx);
+        }
+        ctx.run_interval(TICK, move |this, ctx| {
+            if embedded {
+                this.heartbeat();
+            }
             let now = this.now();
             this.core.on_tick(now, &mut this.effects);
             this.carry_out(ctx);

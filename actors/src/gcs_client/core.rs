@@ -5,9 +5,13 @@
 //!
 //! Invariants:
 //! - A retry bears the number of the original.
-//! - Of each shard at most [`WINDOW`] requests are under way, so that none is older than those that the shard remembers;
-//!   what is beyond waits in order.
+//! - Of each shard at most [`WINDOW`] requests are under way, and at most [`SPAN_MAX`] from the oldest of them to the newest,
+//!   however many of those between are answered: so none is older than those that the shard remembers. What is beyond
+//!   waits in order.
+//! - What a shard says of subscriptions that it had before it was opened anew is not heard ([`watches`]).
 //! - Each `W` comes back exactly once, at the latest after [`ATTEMPTS_MAX`] × [`RETRY_AFTER_MS`].
+
+mod watches;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,19 +20,22 @@ use std::{
 
 use actinic_gcs::{
     shard::{shard_of, Change, Filter, Request, RequestError, RequestId, SubscriptionId},
-    tables::{Read, Reply, Route, Table, TaskWrite, Write, DIRECTORY},
+    tables::{Read, ReadPart, Reply, Route, Table, TaskWrite, Write, DIRECTORY},
     Millis,
 };
 use rustc_hash::FxHashMap;
 
+use self::watches::Watches;
 use super::{
-    merge::merge,
+    merge::{merge, Whole},
     messages::{AnswerFrame, Frame},
     GcsError,
 };
 
 /// Requests of one shard under way; half of what a shard remembers of a client.
 pub(crate) const WINDOW: usize = 512;
+/// Requests of one shard from the oldest under way to the newest: as many as a shard remembers of a client.
+pub(crate) const SPAN_MAX: u64 = 1_024;
 /// How long an answer is waited for before the request is sent again.
 pub(crate) const RETRY_AFTER_MS: u64 = 2_000;
 /// How often a request is sent at most.
@@ -54,6 +61,8 @@ enum Origin<W> {
 struct InFlight<W> {
     what: Arc<Request>,
     origin: Origin<W>,
+    /// How many were sent to the shard before it.
+    place: u64,
     sent_at: Millis,
     attempts: u32,
 }
@@ -61,8 +70,7 @@ struct InFlight<W> {
 /// A request that several shards answer.
 struct Call<W> {
     waiter: W,
-    /// How the answers are put together; those to parts of a write are all the same.
-    read: Option<Read>,
+    whole: Whole,
     parts: Vec<Option<Result<Reply, GcsError>>>,
     missing: usize,
 }
@@ -78,19 +86,23 @@ struct Link<W> {
     /// Frames to be sent again, before anything new.
     again: Vec<Frame>,
     in_flight: BTreeMap<RequestId, InFlight<W>>,
+    /// Requests sent so far, each counted once.
+    sent: u64,
 }
 
-struct Subscription {
-    filter: Filter,
-    /// By shard, the number of the last change seen.
-    seen: Vec<Option<u64>>,
+impl<W> Link<W> {
+    /// Whether one more request may be sent.
+    fn has_room(&self) -> bool {
+        let oldest = self.in_flight.first_key_value();
+        self.in_flight.len() < WINDOW && oldest.is_none_or(|(_, oldest)| self.sent - oldest.place < SPAN_MAX)
+    }
 }
 
 /// The client's state machine.
 pub(crate) struct ClientCore<W> {
     links: Vec<Link<W>>,
     calls: FxHashMap<u64, Call<W>>,
-    subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    watches: Watches,
     next_request: u64,
     next_call: u64,
 }
@@ -99,9 +111,9 @@ impl<W> ClientCore<W> {
     /// A client of so many shards.
     pub(crate) fn new(shards: usize) -> Self {
         assert!(shards > 0, "a cluster has at least one shard");
-        let link = |_| Link { queue: VecDeque::new(), again: Vec::new(), in_flight: BTreeMap::new() };
+        let link = |_| Link { queue: VecDeque::new(), again: Vec::new(), in_flight: BTreeMap::new(), sent: 0 };
         let links = (0..shards).map(link).collect();
-        Self { links, calls: FxHashMap::default(), subscriptions: BTreeMap::new(), next_request: 1, next_call: 1 }
+        Self { links, calls: FxHashMap::default(), watches: Watches::default(), next_request: 1, next_call: 1 }
     }
 
     /// Asks for a change.
@@ -117,27 +129,34 @@ impl<W> ClientCore<W> {
             return self.enqueue(shard, Request::Write(write), Origin::Whole(waiter));
         }
         let parts = write.split(shards).into_iter().map(|(shard, part)| (shard, Request::Write(part))).collect();
-        self.fan_out(None, parts, waiter);
+        self.fan_out(Whole::Done, parts, waiter);
     }
 
-    /// Asks a question. One about several ids goes to the shard of the first: they must be of one shard.
+    /// Asks a question. One about several ids, or about all rows of a table that is spread, is asked of each shard that it
+    /// concerns, and answered once all have answered.
     pub(crate) fn read(&mut self, read: Read, waiter: W) {
         let shards = self.links.len();
+        let parts = if shards > 1 { read.split(shards) } else { Vec::new() };
+        if !parts.is_empty() {
+            let (asked, places) =
+                parts.into_iter().map(|ReadPart { shard, read, places }| ((shard, read.into()), places)).unzip();
+            return self.fan_out(Whole::Places(places), asked, waiter);
+        }
         match read.route() {
             Route::Key(hash) => self.enqueue(shard_of(hash, shards), Request::Read(read), Origin::Whole(waiter)),
             Route::Every if shards == 1 => self.enqueue(0, Request::Read(read), Origin::Whole(waiter)),
             Route::Every => {
                 let parts = (0..shards).map(|shard| (shard, Request::Read(read.clone()))).collect();
-                self.fan_out(Some(read), parts, waiter);
+                self.fan_out(Whole::Pages(read), parts, waiter);
             }
         }
     }
 
-    fn fan_out(&mut self, read: Option<Read>, parts: Vec<(usize, Request)>, waiter: W) {
+    fn fan_out(&mut self, whole: Whole, parts: Vec<(usize, Request)>, waiter: W) {
         let call = self.next_call;
         self.next_call += 1;
         let missing = parts.len();
-        self.calls.insert(call, Call { waiter, read, parts: vec![None; missing], missing });
+        self.calls.insert(call, Call { waiter, whole, parts: vec![None; missing], missing });
         for (part, (shard, request)) in parts.into_iter().enumerate() {
             self.enqueue(shard, request, Origin::Part { call, part });
         }
@@ -149,25 +168,22 @@ impl<W> ClientCore<W> {
 
     /// Subscribes; changes by writes that come after this are told.
     pub(crate) fn subscribe(&mut self, subscription: SubscriptionId, filter: Filter) {
-        for shard in self.shards_of(&filter) {
-            let frame = Frame::Subscribe { subscription, filter: filter.clone(), from: None };
+        let shards = self.shards_of(&filter);
+        for (shard, frame) in self.watches.begin(subscription, filter, shards) {
             self.links[shard].queue.push_back(Queued::Frame(frame));
         }
-        let seen = vec![None; self.links.len()];
-        self.subscriptions.insert(subscription, Subscription { filter, seen });
     }
 
     /// Ends a subscription.
     pub(crate) fn unsubscribe(&mut self, subscription: SubscriptionId) {
-        let Some(Subscription { filter, .. }) = self.subscriptions.remove(&subscription) else { return };
-        for shard in self.shards_of(&filter) {
-            self.links[shard].queue.push_back(Queued::Frame(Frame::Unsubscribe(subscription)));
+        for (shard, frame) in self.watches.end(subscription) {
+            self.links[shard].queue.push_back(Queued::Frame(frame));
         }
     }
 
     /// Whether anyone watches this table.
     pub(crate) fn watches(&self, table: Table) -> bool {
-        self.subscriptions.values().any(|subscription| subscription.filter.table == table)
+        self.watches.table(table)
     }
 
     /// The shards that may hold rows of a filter.
@@ -186,7 +202,7 @@ impl<W> ClientCore<W> {
         let mut all = Vec::new();
         for (shard, link) in self.links.iter_mut().enumerate() {
             let mut frames = std::mem::take(&mut link.again);
-            while link.in_flight.len() < WINDOW {
+            while link.has_room() {
                 match link.queue.pop_front() {
                     None => break,
                     Some(Queued::Frame(frame)) => frames.push(frame),
@@ -194,7 +210,9 @@ impl<W> ClientCore<W> {
                         let request = RequestId(self.next_request);
                         self.next_request += 1;
                         frames.push(Frame::Request { request, what: what.clone() });
-                        link.in_flight.insert(request, InFlight { what, origin, sent_at: now, attempts: 1 });
+                        let place = link.sent;
+                        link.sent += 1;
+                        link.in_flight.insert(request, InFlight { what, origin, place, sent_at: now, attempts: 1 });
                     }
                 }
             }
@@ -227,20 +245,19 @@ impl<W> ClientCore<W> {
                 });
                 self.settle(origin, outcome, effects);
             }
-            AnswerFrame::Subscribed { subscription, sequence, missed } => {
-                let Some(known) = self.subscriptions.get_mut(&subscription) else { return };
-                known.seen[shard] = Some(sequence);
+            AnswerFrame::Subscribed { subscription: number, sequence, missed } => {
+                let Some(subscription) = self.watches.heard(shard, number, sequence) else { return };
                 if missed {
                     effects.push(ClientEffect::Missed { subscription });
                 }
             }
-            AnswerFrame::SubscriptionRefused { subscription, max } => {
+            AnswerFrame::SubscriptionRefused { subscription: number, max } => {
+                let Some(subscription) = self.watches.whose(shard, number) else { return };
                 tracing::warn!(?subscription, max, "a shard of the control store takes no more subscriptions");
-                self.subscriptions.remove(&subscription);
+                self.unsubscribe(subscription);
             }
-            AnswerFrame::Change { subscription, change } => {
-                let Some(known) = self.subscriptions.get_mut(&subscription) else { return };
-                known.seen[shard] = Some(change.sequence);
+            AnswerFrame::Change { subscription: number, change } => {
+                let Some(subscription) = self.watches.heard(shard, number, change.sequence) else { return };
                 effects.push(ClientEffect::Changed { subscription, change });
             }
             AnswerFrame::Reopened => self.on_reopened(now, shard, effects),
@@ -250,15 +267,10 @@ impl<W> ClientCore<W> {
     }
 
     fn on_reopened(&mut self, now: Millis, shard: usize, effects: &mut Vec<ClientEffect<W>>) {
-        let renewed = self.subscriptions.iter().filter(|(_, known)| self.shards_of(&known.filter).contains(&shard));
-        let frames: Vec<Frame> = renewed
-            .map(|(subscription, Subscription { filter, seen })| Frame::Subscribe {
-                subscription: *subscription,
-                filter: filter.clone(),
-                from: seen[shard],
-            })
-            .collect();
-        self.links[shard].again.extend(frames);
+        let link = &mut self.links[shard];
+        // What was to be sent, or sent again, is of numbers that are over, or comes again now.
+        link.queue.retain(|queued| matches!(queued, Queued::Request { .. }));
+        link.again = self.watches.renew(shard);
         self.send_again(now, shard, Millis(u64::MAX), effects);
     }
 
@@ -305,9 +317,9 @@ impl<W> ClientCore<W> {
         if waiting.missing > 0 {
             return;
         }
-        let Some(Call { waiter, read, parts, .. }) = self.calls.remove(&call) else { return };
+        let Some(Call { waiter, whole, parts, .. }) = self.calls.remove(&call) else { return };
         let parts: Result<Vec<Reply>, GcsError> = parts.into_iter().flatten().collect();
-        let outcome = parts.and_then(|replies| merge(read.as_ref(), replies));
+        let outcome = parts.and_then(|replies| merge(&whole, replies));
         effects.push(ClientEffect::Done { waiter, outcome });
     }
 

@@ -48,7 +48,7 @@ pub(super) fn job_spec(node: &Node) -> JobSpec {
     }
 }
 
-fn hostname() -> String {
+pub(crate) fn hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
         "" => "localhost".to_owned(),

@@ -26,6 +26,14 @@ pub enum FolderError {
     /// Its store cannot be opened, read or written.
     #[error(transparent)]
     Failed(#[from] ReplicaFailed),
+    /// There is no room for a temporary one.
+    #[error("no temporary folder can be made in {}: {source}; set TMPDIR to another one, or name a folder", base.display())]
+    Temporary {
+        /// Where.
+        base: std::path::PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// It refuses what it is told of the end of an earlier life.
     #[error("the control store does not take the end of the program's earlier life: {0}")]
     Refused(#[from] RequestError),

@@ -1,35 +1,50 @@
 //! Putting together what several shards answer to one request.
 //!
-//! Owns: the order of a merged listing and where it goes on. Invariant: a listing taken page by page gives every row that
-//! was there all the time exactly once: a page ends where the first shard with more rows ended, or earlier.
+//! Owns: the order of a merged listing and where it goes on, and the places of answers about several ids. Invariants: a
+//! listing taken page by page gives every row that was there all the time exactly once: a page ends where the first shard
+//! with more rows ended, or earlier; each id has its answer in its own place, whatever shard gave it.
 
 use actinic_gcs::tables::{keys, EventRead, FunctionRead, KeyValueRead, ObjectRead, Page, PageRequest, Read, Reply};
 use bytes::Bytes;
 
 use super::GcsError;
 
-/// The answer to `read`, from the answers of all that it was sent to; without it, to a write in parts.
-pub(super) fn merge(read: Option<&Read>, replies: Vec<Reply>) -> Result<Reply, GcsError> {
+/// What the answers are parts of.
+#[derive(Debug)]
+pub(super) enum Whole {
+    /// A write, whose parts all give the same: done.
+    Done,
+    /// This listing.
+    Pages(Read),
+    /// A read of several ids: where the answers of each part belong.
+    Places(Vec<Vec<usize>>),
+}
+
+/// One answer, from those of all that were asked.
+pub(super) fn merge(whole: &Whole, replies: Vec<Reply>) -> Result<Reply, GcsError> {
+    let read = match whole {
+        Whole::Done => return Ok(replies.into_iter().last().unwrap_or(Reply::Done)),
+        Whole::Places(places) => return merge_places(places, replies),
+        Whole::Pages(read) => read,
+    };
     match read {
-        // Parts of one write give the same: done.
-        None => Ok(replies.into_iter().last().unwrap_or(Reply::Done)),
-        Some(Read::KeyValue(KeyValueRead::List { namespace, page, .. })) => {
+        Read::KeyValue(KeyValueRead::List { namespace, page, .. }) => {
             let row = |key: &Bytes| keys::scoped(namespace, key);
             Ok(Reply::Keys(merge_pages(pages(replies, "keys", keys_of)?, page, row)))
         }
-        Some(Read::Function(FunctionRead::List(page))) => {
+        Read::Function(FunctionRead::List(page)) => {
             let pages = pages(replies, "functions", functions_of)?;
             Ok(Reply::Functions(merge_pages(pages, page, |function| keys::wide(function.id.0))))
         }
-        Some(Read::Object(ObjectRead::List(page))) => {
+        Read::Object(ObjectRead::List(page)) => {
             let pages = pages(replies, "objects", objects_of)?;
             Ok(Reply::ObjectPage(merge_pages(pages, page, |object| keys::object(object.id))))
         }
-        Some(Read::Event(EventRead::List(page))) => {
+        Read::Event(EventRead::List(page)) => {
             let pages = pages(replies, "events", events_of)?;
             Ok(Reply::Events(merge_pages(pages, page, |(number, _)| keys::number(*number))))
         }
-        Some(_) => Err(GcsError::UnexpectedReply { asked: "a read of every shard" }),
+        _ => Err(GcsError::UnexpectedReply { asked: "a read of every shard" }),
     }
 }
 
@@ -58,6 +73,42 @@ fn pages<T>(
     page_of: impl Fn(Reply) -> Option<Page<T>>,
 ) -> Result<Vec<Page<T>>, GcsError> {
     replies.into_iter().map(|reply| page_of(reply).ok_or(GcsError::UnexpectedReply { asked })).collect()
+}
+
+/// The answers to several ids, each in its place.
+fn merge_places(places: &[Vec<usize>], replies: Vec<Reply>) -> Result<Reply, GcsError> {
+    let (mut tasks, mut objects) = (Vec::new(), Vec::new());
+    for reply in replies {
+        match reply {
+            Reply::Tasks(part) => tasks.push(part),
+            Reply::Objects(part) => objects.push(part),
+            _ => return Err(GcsError::UnexpectedReply { asked: "a read of several ids" }),
+        }
+    }
+    let whole = if objects.is_empty() {
+        in_place(places, tasks).map(Reply::Tasks)
+    } else {
+        in_place(places, objects).map(Reply::Objects)
+    };
+    whole.ok_or(GcsError::UnexpectedReply { asked: "a read of several ids" })
+}
+
+/// Nothing where there are more or fewer answers than places.
+fn in_place<T>(places: &[Vec<usize>], parts: Vec<Vec<T>>) -> Option<Vec<T>> {
+    let count = places.iter().map(Vec::len).sum();
+    let mut whole: Vec<Option<T>> = std::iter::repeat_with(|| None).take(count).collect();
+    if parts.len() != places.len() {
+        return None;
+    }
+    for (places, part) in places.iter().zip(parts) {
+        if places.len() != part.len() {
+            return None;
+        }
+        for (place, answer) in places.iter().zip(part) {
+            *whole.get_mut(*place)? = Some(answer);
+        }
+    }
+    whole.into_iter().collect()
 }
 
 /// One page from one of each shard. Rows of different shards that have the same key (events) stay on one page, so it may

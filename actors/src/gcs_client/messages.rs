@@ -91,6 +91,11 @@ pub struct TransferLeadership(pub Option<ReplicaId>);
 #[rtype(result = "Option<ReplicaStatus>")]
 pub struct GetStatus;
 
+/// Asks why a replica has stepped aside, in words; none once it has written again.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Option<String>")]
+pub struct GetTrouble;
+
 /// Why the group's members were not changed, as far as is known.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

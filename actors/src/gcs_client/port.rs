@@ -133,6 +133,12 @@ impl GcsPort {
         self.ingress.connect(client);
     }
 
+    /// Whether this is the client's thread.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn is_client_thread(&self) -> bool {
+        self.client_thread.get() == Some(&thread::current().id())
+    }
+
     pub(super) fn drain(&self, each: impl FnMut(Event)) {
         self.ingress.drain(each);
     }

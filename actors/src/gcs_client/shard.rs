@@ -9,6 +9,7 @@
 //! it is open again, and its clients and peers are sent elsewhere.
 
 mod disk;
+mod trouble;
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +20,8 @@ use std::{
 use actinic_gcs::store::{RocksOptions, StoreIdentity};
 use actinic_gcs::{
     replica::{
-        Addresses, Bootstrap, PeerMessage, ReplicaConfig, ReplicaCore, ReplicaEffect, ReplicaFailed, ReplicaId,
-        ReplicaStatus,
+        Addresses, Bootstrap, DiskDone, PeerMessage, ReplicaConfig, ReplicaCore, ReplicaEffect, ReplicaFailed,
+        ReplicaId, ReplicaStatus,
     },
     shard::{ClientId, Effect, RequestError, ShardLimits},
     Millis,
@@ -30,12 +31,12 @@ use futures::channel::oneshot;
 
 use self::disk::{Disk, DiskReport};
 use super::messages::{
-    AdminError, AnswerFrame, Answers, Ask, ChangeMembers, ClientGone, Frame, FromPeer, GetStatus, PeerGone,
+    AdminError, AnswerFrame, Answers, Ask, ChangeMembers, ClientGone, Frame, FromPeer, GetStatus, GetTrouble, PeerGone,
     TransferLeadership,
 };
 
 /// Between ticks where others must hear that the leader lives.
-const TICK: Duration = Duration::from_millis(10);
+pub const TICK: Duration = Duration::from_millis(10);
 /// Between ticks of a replica that is alone.
 const TICK_ALONE: Duration = Duration::from_millis(500);
 /// Before a replica whose disk failed is opened again.
@@ -107,6 +108,8 @@ pub struct GcsShard {
     ticks: Option<SpawnHandle>,
     /// Which opening of the disk reports are of.
     opening: u64,
+    /// Why it stepped aside, until it has written again.
+    trouble: Option<String>,
 }
 
 /// One wake-up's answers, by client.
@@ -130,6 +133,7 @@ impl GcsShard {
             admin: Vec::new(),
             ticks: None,
             opening: 0,
+            trouble: None,
         }
     }
 
@@ -171,7 +175,12 @@ impl GcsShard {
 
     /// The disk failed. Others take over at once, where there are others; this replica tries again in a while.
     fn step_aside(&mut self, failure: &ReplicaFailed, ctx: &mut Context<Self>) {
-        tracing::error!(shard = self.setup.index, error = %failure, "a replica of the control store steps aside");
+        let trouble = trouble::describe(failure);
+        // It may be opened in vain for long.
+        if self.trouble.as_ref() != Some(&trouble) {
+            tracing::error!(shard = self.setup.index, error = trouble, "a replica of the control store steps aside");
+        }
+        self.trouble = Some(trouble);
         if let Some(mut core) = self.core.take() {
             self.effects.clear();
             core.transfer_leadership(None);
@@ -252,6 +261,10 @@ impl GcsShard {
             self.begin(recovered, ctx);
         }
         for done in report.done {
+            if self.trouble.is_some() && matches!(done, DiskDone::Persisted(_)) {
+                tracing::info!(shard = self.setup.index, "a replica of the control store is back");
+                self.trouble = None;
+            }
             let Some(core) = &mut self.core else { return false };
             if let Err(failure) = core.on_disk(done, &mut self.effects) {
                 self.step_aside(&failure, ctx);
@@ -464,5 +477,13 @@ impl Handler<GetStatus> for GcsShard {
 
     fn handle(&mut self, _: GetStatus, _: &mut Context<Self>) -> Self::Result {
         self.status()
+    }
+}
+
+impl Handler<GetTrouble> for GcsShard {
+    type Result = Option<String>;
+
+    fn handle(&mut self, _: GetTrouble, _: &mut Context<Self>) -> Self::Result {
+        self.trouble.clone()
     }
 }

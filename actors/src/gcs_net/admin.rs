@@ -17,7 +17,7 @@ use super::{
     wire::{decode, Membership, Purpose, FRAME_BYTES_MAX, HELLO_BYTES_MAX},
     NetError, NetLimits,
 };
-use crate::gcs_client::messages::{ChangeMembers, GetStatus, TransferLeadership};
+use crate::gcs_client::messages::{ChangeMembers, GetStatus, GetTrouble, TransferLeadership};
 
 /// How long an answer may take: as long as a group may take to agree.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -80,18 +80,34 @@ pub struct ReplicaSummary {
     /// What it has done since it was opened.
     #[serde(default)]
     pub work: ReplicaWork,
+    /// Why it has stepped aside, and what to do about it; none once it has written again.
+    pub trouble: Option<String>,
 }
 
 impl ReplicaSummary {
-    fn new(shard: usize, id: ReplicaId, status: Option<ReplicaStatus>) -> Self {
+    fn new(shard: usize, id: ReplicaId, status: Option<ReplicaStatus>, trouble: Option<String>) -> Self {
         let Some(status) = status else {
             let (voters, learners, matched) = Default::default();
             let (leader, term, last, committed, applied) = Default::default();
             let work = ReplicaWork::default();
-            return Self { shard, id, leader, term, last, committed, applied, voters, learners, matched, work };
+            return Self {
+                shard,
+                id,
+                leader,
+                term,
+                last,
+                committed,
+                applied,
+                voters,
+                learners,
+                matched,
+                work,
+                trouble,
+            };
         };
         let ReplicaStatus { leader, term, last, committed, applied, voters, learners, matched, work, .. } = status;
-        Self { shard, id, leader, term: Some(term), last, committed, applied, voters, learners, matched, work }
+        let term = Some(term);
+        Self { shard, id, leader, term, last, committed, applied, voters, learners, matched, work, trouble }
     }
 }
 
@@ -162,7 +178,8 @@ async fn answer(ask: AdminAsk, routes: &BTreeMap<usize, Route>) -> AdminAnswer {
             let mut all = Vec::new();
             for (shard, route) in routes {
                 let status = route.shard.send(GetStatus).await.ok().flatten();
-                all.push(ReplicaSummary::new(*shard, route.replica, status));
+                let trouble = route.shard.send(GetTrouble).await.ok().flatten();
+                all.push(ReplicaSummary::new(*shard, route.replica, status, trouble));
             }
             AdminAnswer::Status(all)
         }

@@ -6,7 +6,8 @@
 //! Invariants:
 //! - No more is read while the shard has not taken what was read before, or while much waits to be written.
 //! - One who does not read, says nothing for too long, or makes no sense is cut off.
-//! - The shard hears of the end of a client or replica once, and not where a newer connection of the same has come.
+//! - The shard hears of the end of a client or replica once, and not where a newer connection of the same has come; and
+//!   nothing of what an older connection of a client still had to say: answers would go there.
 
 use std::{
     collections::BTreeMap,
@@ -63,6 +64,11 @@ impl Newest {
     fn enter(&self, key: (usize, Who)) -> (u64, bool) {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         (number, self.numbers.lock().insert(key, number).is_some())
+    }
+
+    /// Whether no newer one has come.
+    fn is_newest(&self, key: (usize, Who), number: u64) -> bool {
+        self.numbers.lock().get(&key) == Some(&number)
     }
 
     /// Takes a connection out; gives whether it was the newest.
@@ -133,6 +139,9 @@ struct Reader {
     outbox: Rc<Outbox>,
     to: Addr<GcsShard>,
     limits: NetLimits,
+    newest: Arc<Newest>,
+    me: (usize, Who),
+    number: u64,
 }
 
 impl Reader {
@@ -168,6 +177,9 @@ impl Reader {
                     frames.push(decode::<Frame>(&body)?);
                 }
             }
+            if !self.newest.is_newest(self.me, self.number) {
+                return Err(Ended::Closed);
+            }
             if !frames.is_empty() {
                 self.give(Ask { client, answers: answers.clone(), frames }).await?;
             }
@@ -194,7 +206,8 @@ impl Actor for Peer {
         self.number = number;
         let (reader, mut writer) = stream.into_split();
         let inbox = Inbox::new(reader, FRAME_BYTES_MAX);
-        let reader = Reader { inbox, outbox: self.outbox.clone(), to: to.clone(), limits: *limits };
+        let (outbox, to_shard, newest) = (self.outbox.clone(), to.clone(), newest.clone());
+        let reader = Reader { inbox, outbox, to: to_shard, limits: *limits, newest, me: (*shard, *who), number };
         let answers = ctx.address().recipient();
         let who = *who;
         if let (Who::Client(client), true) = (who, replaces) {

@@ -27,7 +27,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Calls `address` for `purpose`, within a time for all of it; gives also where the shard's replicas are reached, as the
 /// listener knows it.
-pub(super) async fn call(
+pub(crate) async fn call(
     address: &str,
     membership: &Membership,
     purpose: Purpose,
@@ -62,7 +62,7 @@ async fn greet(address: &str, membership: &Membership, purpose: Purpose) -> Resu
 }
 
 /// What a caller has said.
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// It is understood; now it wants to hear a verdict.
     Hello(Box<Hello>),
     /// It is to be refused.
@@ -72,7 +72,7 @@ pub(super) enum Heard {
 }
 
 /// Listens to a caller's first words.
-pub(super) async fn hear(stream: &mut TcpStream) -> io::Result<Heard> {
+pub(crate) async fn hear(stream: &mut TcpStream) -> io::Result<Heard> {
     stream.set_nodelay(true)?;
     let mut opening = [0; PREAMBLE_BYTES];
     stream.read_exact(&mut opening).await?;
@@ -90,13 +90,13 @@ pub(super) async fn hear(stream: &mut TcpStream) -> io::Result<Heard> {
 }
 
 /// Lets a caller in, and tells it where the shard's replicas are reached.
-pub(super) async fn accept(stream: &mut TcpStream, addresses: Vec<String>) -> io::Result<()> {
+pub(crate) async fn accept(stream: &mut TcpStream, addresses: Vec<String>) -> io::Result<()> {
     stream.write_all(&first_words(PROTOCOL_VERSION, &Verdict::Accepted { addresses })?).await
 }
 
 /// Tells a caller why it is not let in, and waits a little until it has read that: to close while bytes of it are unread
 /// would take the answer back.
-pub(super) async fn refuse(mut stream: TcpStream, refusal: Refusal) -> io::Result<()> {
+pub(crate) async fn refuse(mut stream: TcpStream, refusal: Refusal) -> io::Result<()> {
     stream.write_all(&first_words(PROTOCOL_VERSION, &Verdict::Refused(refusal))?).await?;
     stream.shutdown().await?;
     let mut rest = [0; 1_024];
@@ -114,7 +114,7 @@ pub(super) async fn refuse(mut stream: TcpStream, refusal: Refusal) -> io::Resul
 }
 
 /// A preamble and one frame.
-pub(super) fn first_words(version: u16, body: &impl Serialize) -> io::Result<Vec<u8>> {
+pub(crate) fn first_words(version: u16, body: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut bytes = preamble(version).to_vec();
     bytes.extend_from_slice(&[0; LENGTH_BYTES]);
     rmp_serde::encode::write(&mut bytes, body).map_err(io::Error::other)?;

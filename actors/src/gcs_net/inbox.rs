@@ -24,7 +24,7 @@ const FRAMES_MAX: usize = 512;
 
 /// Why nothing more comes.
 #[derive(Debug, Error)]
-pub(super) enum ReadError {
+pub(crate) enum ReadError {
     /// The connection failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -35,7 +35,7 @@ pub(super) enum ReadError {
 
 impl ReadError {
     /// The same, said of this address.
-    pub(super) fn at(self, address: String) -> NetError {
+    pub(crate) fn at(self, address: String) -> NetError {
         match self {
             Self::Io(source) => NetError::Io { address, source },
             Self::Frame(source) => NetError::Garbled { address, source },
@@ -44,7 +44,7 @@ impl ReadError {
 }
 
 /// The reading end of a connection.
-pub(super) struct Inbox<S> {
+pub(crate) struct Inbox<S> {
     socket: S,
     bytes: BytesMut,
     frame_bytes_max: usize,
@@ -52,12 +52,12 @@ pub(super) struct Inbox<S> {
 
 impl<S: AsyncRead + Unpin> Inbox<S> {
     /// Nothing has come yet; frames have at most so many bytes.
-    pub(super) fn new(socket: S, frame_bytes_max: usize) -> Self {
+    pub(crate) fn new(socket: S, frame_bytes_max: usize) -> Self {
         Self { socket, bytes: BytesMut::new(), frame_bytes_max }
     }
 
     /// All frames that have arrived, at least one; none once the other side has closed.
-    pub(super) async fn frames(&mut self) -> Result<Option<Vec<Bytes>>, ReadError> {
+    pub(crate) async fn frames(&mut self) -> Result<Option<Vec<Bytes>>, ReadError> {
         loop {
             let mut frames = Vec::new();
             while frames.len() < FRAMES_MAX {

@@ -1,6 +1,6 @@
 //! `ShardLink`: the client's end of one shard, over the network.
 //!
-//! Owns: carrying a client's frames to the shard's leader and its answers back: the connection, its timers, and the
+//! Owns: carrying a client's frames to the shard's leader and its answers back: the connections, their timers, and the
 //! encoding. Does not own who is asked ([`core`]), nor retries (the client). To the client it looks like the shard's own
 //! actor: it takes [`Ask`] and answers with [`Answers`].
 //!
@@ -11,6 +11,7 @@ mod conversation;
 mod core;
 
 use std::{
+    collections::BTreeMap,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -70,6 +71,12 @@ pub struct LinkSetup {
     pub news: Option<Recipient<LinkNews>>,
 }
 
+/// A connection, open or not yet.
+struct Line {
+    outbox: Rc<Outbox>,
+    task: SpawnHandle,
+}
+
 /// The link's Actix actor.
 pub struct ShardLink {
     setup: LinkSetup,
@@ -77,8 +84,8 @@ pub struct ShardLink {
     core: LinkCore,
     effects: Vec<LinkEffect>,
     answers: Option<Recipient<Answers>>,
-    outbox: Option<Rc<Outbox>>,
-    connection: Option<SpawnHandle>,
+    /// By attempt: the leader's, and that of a search for it.
+    lines: BTreeMap<u64, Line>,
     timer: Option<(Millis, SpawnHandle)>,
     trouble: Option<NetError>,
 }
@@ -97,8 +104,7 @@ impl ShardLink {
             began: Instant::now(),
             effects: Vec::new(),
             answers: None,
-            outbox: None,
-            connection: None,
+            lines: BTreeMap::new(),
             timer: None,
             trouble: None,
         }
@@ -114,9 +120,11 @@ impl ShardLink {
             for effect in std::mem::take(&mut self.effects) {
                 match effect {
                     LinkEffect::Connect { attempt, address } => self.connect(attempt, address, ctx),
-                    LinkEffect::Close => self.close(ctx),
-                    LinkEffect::Send(frames) => self.send(&frames),
-                    LinkEffect::Ping => drop(self.outbox.as_ref().map(|outbox| outbox.push_bytes(&[]))),
+                    LinkEffect::Close { attempt } => self.close(attempt, ctx),
+                    LinkEffect::Send { attempt, frames } => self.send(attempt, &frames),
+                    LinkEffect::Ping { attempt } => {
+                        let _ = self.lines.get(&attempt).map(|line| line.outbox.push_bytes(&[]));
+                    }
                     LinkEffect::Deliver(frames) => self.deliver(frames),
                     LinkEffect::Found(address) => self.tell(Found::Leader(address)),
                     LinkEffect::NobodyLeads => {
@@ -142,19 +150,17 @@ impl ShardLink {
         }
     }
 
-    fn close(&mut self, ctx: &mut Context<Self>) {
-        if let Some(connection) = self.connection.take() {
-            ctx.cancel_future(connection);
+    fn close(&mut self, attempt: u64, ctx: &mut Context<Self>) {
+        if let Some(line) = self.lines.remove(&attempt) {
+            ctx.cancel_future(line.task);
         }
-        self.outbox = None;
     }
 
     fn connect(&mut self, attempt: u64, address: String, ctx: &mut Context<Self>) {
-        self.close(ctx);
         let LinkSetup { shard, client, membership, .. } = &self.setup;
         let (membership, purpose) = (membership.clone(), Purpose::Client { shard: *shard, client: *client });
         let outbox = Rc::new(Outbox::new(OUTGOING_BYTES_MAX));
-        self.outbox = Some(outbox.clone());
+        let of_line = outbox.clone();
         // A link whose client is gone ends, connection and all.
         let link = ctx.address().downgrade();
         let connection = async move {
@@ -173,15 +179,17 @@ impl ShardLink {
         let connection = connection.into_actor(self).map(move |error, this, ctx| {
             tracing::debug!(shard = this.setup.shard, %error, "a link to the control store goes on");
             this.trouble = Some(error);
+            this.lines.remove(&attempt);
             let now = this.now();
             this.core.on_failed(now, attempt, &mut this.effects);
             this.carry_out(ctx);
         });
-        self.connection = Some(ctx.spawn(connection));
+        let task = ctx.spawn(connection);
+        self.lines.insert(attempt, Line { outbox: of_line, task });
     }
 
-    fn send(&mut self, frames: &[Frame]) {
-        let Some(outbox) = self.outbox.clone() else { return };
+    fn send(&mut self, attempt: u64, frames: &[Frame]) {
+        let Some(outbox) = self.lines.get(&attempt).map(|line| line.outbox.clone()) else { return };
         for frame in frames {
             let error = match outbox.push(frame) {
                 Ok(()) => continue,
@@ -191,6 +199,7 @@ impl ShardLink {
                 Err(Unsent::Unencodable) => RequestError::Unreadable,
             };
             if let Frame::Request { request, .. } | Frame::StaleRead { request, .. } = frame {
+                self.core.on_unsendable(*request);
                 self.deliver(vec![AnswerFrame::Reply { request: *request, outcome: Err(error) }]);
             }
         }
@@ -235,7 +244,8 @@ impl Handler<Ask> for ShardLink {
 
     fn handle(&mut self, ask: Ask, ctx: &mut Context<Self>) {
         self.answers = Some(ask.answers);
-        self.core.on_frames(ask.frames, &mut self.effects);
+        let now = self.now();
+        self.core.on_frames(now, ask.frames, &mut self.effects);
         self.carry_out(ctx);
     }
 }

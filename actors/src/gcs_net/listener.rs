@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use actinic_gcs::replica::ReplicaId;
+use actinic_gcs::{replica::ReplicaId, spec::NodeSpec};
 use actix::prelude::*;
 use parking_lot::Mutex;
 use tokio::{
@@ -59,6 +59,17 @@ pub(super) struct Route {
     pub(super) arbiter: ArbiterHandle,
 }
 
+/// Who takes connections of other nodes.
+#[derive(Clone)]
+pub struct Visitors(Arc<dyn Fn(NodeSpec, std::net::TcpStream) + Send + Sync>);
+
+impl Visitors {
+    /// `take` is called on the listener's thread, and must not wait.
+    pub fn new(take: impl Fn(NodeSpec, std::net::TcpStream) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+}
+
 /// What decides who comes in.
 pub(super) struct Door {
     pub(super) membership: Membership,
@@ -68,6 +79,7 @@ pub(super) struct Door {
     pub(super) refused: RefusedCallers,
     pub(super) newest: Arc<Newest>,
     pub(super) roster: Arc<Roster>,
+    pub(super) visitors: Option<Visitors>,
 }
 
 /// The listener's Actix actor.
@@ -120,6 +132,7 @@ async fn accept_all(socket: TcpListener, door: Rc<Door>) {
 enum Way {
     Shard(usize, Who, Route),
     Admin,
+    Node(Visitors, NodeSpec),
 }
 
 impl Door {
@@ -148,7 +161,10 @@ impl Door {
                 Err(refusal) => refusal,
             },
         };
-        self.note(caller, &refusal.to_string());
+        // Who names no cluster only wants to know which this is.
+        if !matches!(refusal, Refusal::Cluster { asked: 0, .. }) {
+            self.note(caller, &refusal.to_string());
+        }
         let _ = timeout(self.limits.handshake_max, handshake::refuse(stream, refusal)).await;
     }
 
@@ -157,6 +173,7 @@ impl Door {
         let route = |shard: usize| self.routes.get(&shard).cloned().ok_or(Refusal::Shard(shard));
         let way = match &hello.purpose {
             Purpose::Admin => Way::Admin,
+            Purpose::Node(spec) => Way::Node(self.visitors.clone().ok_or(Refusal::NoNode)?, (**spec).clone()),
             Purpose::Client { shard, client } => Way::Shard(*shard, Who::Client(*client), route(*shard)?),
             Purpose::Peer { shard, from, to, address } => {
                 let (shard, from, to, route) = (*shard, *from, *to, route(*shard)?);
@@ -184,6 +201,10 @@ impl Door {
             Way::Shard(shard, who, route) => (shard, who, route),
             Way::Admin => {
                 actix_rt::spawn(admin::serve(stream, self.routes.clone(), self.limits, place));
+                return Ok(());
+            }
+            Way::Node(visitors, spec) => {
+                (visitors.0)(spec, stream.into_std()?);
                 return Ok(());
             }
         };

@@ -22,7 +22,7 @@ const WRITE_BYTES_MAX: usize = 1 << 20;
 
 /// Why something is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unsent {
+pub(crate) enum Unsent {
     /// The queue is full: the other side does not read.
     Full,
     /// It is larger than a frame may be.
@@ -39,7 +39,7 @@ struct Queue {
 }
 
 /// The queue.
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     queue: Mutex<Queue>,
     bytes_max: usize,
     filled: Notify,
@@ -48,17 +48,17 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// An empty one that is full beyond so many bytes.
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize) -> Self {
         Self { queue: Mutex::default(), bytes_max, filled: Notify::new(), drained: Notify::new() }
     }
 
     /// Puts a frame in.
-    pub(super) fn push(&self, body: &impl Serialize) -> Result<(), Unsent> {
+    pub(crate) fn push(&self, body: &impl Serialize) -> Result<(), Unsent> {
         self.push_with(|bytes| rmp_serde::encode::write(&mut bytes.writer(), body).map_err(|_| Unsent::Unencodable))
     }
 
     /// Puts a frame of these bytes in; without bytes it says only that one lives.
-    pub(super) fn push_bytes(&self, body: &[u8]) -> Result<(), Unsent> {
+    pub(crate) fn push_bytes(&self, body: &[u8]) -> Result<(), Unsent> {
         self.push_with(|bytes| {
             bytes.put_slice(body);
             Ok(())
@@ -87,19 +87,19 @@ impl Outbox {
     }
 
     /// Bytes that are not written yet.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let queue = self.queue.lock();
         queue.waiting.len() + queue.writing
     }
 
     /// Forgets what is not written.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         *self.queue.lock() = Queue::default();
         self.drained.notify_one();
     }
 
     /// Waits until at most `bytes` are not written yet. For one at a time.
-    pub(super) async fn at_most(&self, bytes: usize) {
+    pub(crate) async fn at_most(&self, bytes: usize) {
         while self.len() > bytes {
             self.drained.notified().await;
         }
@@ -127,7 +127,7 @@ impl Outbox {
 
     /// Writes what comes in, until the connection fails. Where nothing comes for `idle` an empty frame goes out; where
     /// nothing is taken for `stall` that is an error.
-    pub(super) async fn write_to(
+    pub(crate) async fn write_to(
         &self,
         socket: &mut (impl AsyncWrite + Unpin),
         idle: Option<Duration>,

@@ -27,12 +27,12 @@ use tokio::{
 
 use self::start::{check_store, serve};
 use super::{
-    listener::{Refused, RefusedCallers},
+    listener::{Refused, RefusedCallers, Visitors},
     wire::Membership,
     NetLimits, ServerError,
 };
 use crate::gcs_client::{
-    messages::{GetStatus, TransferLeadership},
+    messages::{GetStatus, GetTrouble, TransferLeadership},
     GcsShard, ShardStore,
 };
 
@@ -74,6 +74,8 @@ pub struct ServerConfig {
 pub struct ServerStatus {
     /// By shard; none while a replica is not open.
     pub replicas: BTreeMap<usize, Option<ReplicaStatus>>,
+    /// By shard: why a replica has stepped aside, and what to do about it.
+    pub troubles: BTreeMap<usize, String>,
     /// Connections that are open.
     pub connections: usize,
     /// The last callers that were not let in.
@@ -108,7 +110,23 @@ impl GcsServer {
     ///
     /// # Errors
     /// As [`GcsServer::start`].
-    pub fn start_on(listener: TcpListener, mut config: ServerConfig) -> Result<Self, ServerError> {
+    pub fn start_on(listener: TcpListener, config: ServerConfig) -> Result<Self, ServerError> {
+        Self::start_for(listener, config, None)
+    }
+
+    /// As [`GcsServer::start_on`], for a node of a cluster: whoever calls as another node is handed over.
+    ///
+    /// # Errors
+    /// As [`GcsServer::start`].
+    pub fn start_with(listener: TcpListener, config: ServerConfig, visitors: Visitors) -> Result<Self, ServerError> {
+        Self::start_for(listener, config, Some(visitors))
+    }
+
+    fn start_for(
+        listener: TcpListener,
+        mut config: ServerConfig,
+        visitors: Option<Visitors>,
+    ) -> Result<Self, ServerError> {
         let unusable = |source| ServerError::Listen { address: config.listen, source };
         let address = listener.local_addr().map_err(unusable)?;
         listener.set_nonblocking(true).map_err(unusable)?;
@@ -124,7 +142,7 @@ impl GcsServer {
         let (thread_places, thread_refused) = (places.clone(), refused.clone());
         let thread = thread::Builder::new().name("actinic-gcs-net".to_owned());
         let thread = thread
-            .spawn(move || serve(listener, config, (thread_places, thread_refused), &started))
+            .spawn(move || serve(listener, config, visitors, (thread_places, thread_refused), &started))
             .map_err(|error| ServerError::Thread(Some(error)))?;
         match starting.recv() {
             Ok(Ok((system, shards))) => {
@@ -149,14 +167,18 @@ impl GcsServer {
     pub fn status(&self) -> ServerStatus {
         let shards = self.shards.clone();
         let looked = self.run(move || async move {
-            let mut all = BTreeMap::new();
+            let (mut replicas, mut troubles) = (BTreeMap::new(), BTreeMap::new());
             for (index, shard) in shards {
-                all.insert(index, shard.send(GetStatus).await.ok().flatten());
+                replicas.insert(index, shard.send(GetStatus).await.ok().flatten());
+                troubles.extend(shard.send(GetTrouble).await.ok().flatten().map(|trouble| (index, trouble)));
             }
-            all
+            (replicas, troubles)
         });
+        let unknown = || (self.shards.keys().map(|index| (*index, None)).collect(), BTreeMap::new());
+        let (replicas, troubles) = looked.unwrap_or_else(unknown);
         ServerStatus {
-            replicas: looked.unwrap_or_else(|| self.shards.keys().map(|index| (*index, None)).collect()),
+            replicas,
+            troubles,
             connections: self.limits.connections_max - self.places.available_permits(),
             refused: self.refused.lock().iter().cloned().collect(),
         }

@@ -32,7 +32,7 @@ pub const HELLO_BYTES_MAX: usize = 64 << 10;
 /// Bytes of any other frame.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
 /// Bytes of a frame's length.
-pub(super) const LENGTH_BYTES: usize = 4;
+pub(crate) const LENGTH_BYTES: usize = 4;
 
 /// A secret that all of a cluster share. It is never shown.
 #[derive(Clone, Serialize, Deserialize)]
@@ -101,6 +101,8 @@ pub enum Purpose {
     },
     /// An operator.
     Admin,
+    /// Another node of the cluster, for what nodes say to each other.
+    Node(Box<actinic_gcs::spec::NodeSpec>),
 }
 
 /// What a caller says first.
@@ -139,10 +141,10 @@ pub enum Refusal {
         listener: u16,
     },
     /// No token, or not the cluster's.
-    #[error("the cluster's token is missing or wrong")]
+    #[error("the cluster's token is missing or wrong; give the one that the whole cluster was started with")]
     Token,
     /// Another cluster.
-    #[error("the caller looks for cluster {asked:032x}, but this is cluster {here:032x}")]
+    #[error("the caller looks for cluster {asked:032x}, but this is cluster {here:032x}; check the address and the cluster's id")]
     Cluster {
         /// Which the caller looks for.
         asked: u128,
@@ -162,6 +164,9 @@ pub enum Refusal {
         /// Which is here.
         here: ReplicaId,
     },
+    /// No node of a cluster.
+    #[error("this process serves the control store only: it is no node")]
+    NoNode,
     /// Too many.
     #[error("there are {max} connections already, as many as are allowed")]
     Full {
@@ -234,7 +239,7 @@ pub fn take_frame(bytes: &mut BytesMut, max: usize) -> Result<Option<Bytes>, Fra
 ///
 /// # Errors
 /// [`FrameError::TooLong`].
-pub(super) fn frame_bytes(bytes: &[u8], max: usize) -> Result<Option<usize>, FrameError> {
+pub(crate) fn frame_bytes(bytes: &[u8], max: usize) -> Result<Option<usize>, FrameError> {
     let Some(length) = bytes.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
     let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
     if length > max {

@@ -172,7 +172,7 @@ fn io_error(error: ShmemError) -> io::Error {
 }
 
 /// The user that this process runs as.
-pub(super) fn user_id() -> u32 {
+pub(crate) fn user_id() -> u32 {
     // SAFETY: takes nothing, touches nothing, cannot fail.
     unsafe { libc::geteuid() }
 }

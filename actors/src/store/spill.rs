@@ -1,25 +1,21 @@
 //! Objects on disk.
 //!
-//! Owns: the spill folder and its lock, the files' form (a header with length and checksum, then the bytes), and what
+//! Owns: the spill folder, the files' form (a header with length and checksum, then the bytes), and what
 //! can go wrong with them. When to spill is the core's matter.
 //!
 //! **Invariants:** a file appears under its name only when it is complete; what is read back is what was written, or an
 //! error; nothing is left of a write that failed. A crash loses the files' meaning, so nothing is synced.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{
-    core::FileId,
-    lease::{self, Lease},
-    shm,
-};
+use super::{core::FileId, own_folder::OwnFolder};
 
 const MAGIC: [u8; 8] = *b"actspil1";
 const HEADER_BYTES: usize = 24;
@@ -65,24 +61,18 @@ pub enum SpillError {
 /// A folder of spilled objects, removed when dropped.
 #[derive(Debug)]
 pub(super) struct SpillFolder {
-    path: PathBuf,
-    // Dropped after the folder is gone.
-    lease: Lease,
+    folder: OwnFolder,
 }
 
 impl SpillFolder {
     /// A new folder in `base`.
     pub(super) fn create(base: &Path) -> Result<Self, SpillError> {
         let failed = |source| SpillError::Io { path: base.to_owned(), source };
-        fs::create_dir_all(base).map_err(failed)?;
-        let lease = Lease::acquire(base).map_err(failed)?;
-        let path = base.join(lease.name());
-        DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
-        Ok(Self { path, lease })
+        Ok(Self { folder: OwnFolder::create(base).map_err(failed)? })
     }
 
     fn path_of(&self, file: FileId) -> PathBuf {
-        self.path.join(format!("{:016x}.object", file.0))
+        self.folder.path().join(format!("{:016x}.object", file.0))
     }
 
     /// Writes an object's bytes.
@@ -124,7 +114,7 @@ impl SpillFolder {
     fn classify(&self, path: PathBuf, source: io::Error) -> SpillError {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                SpillError::DiskFull { folder: self.path.clone(), source }
+                SpillError::DiskFull { folder: self.folder.path().to_owned(), source }
             }
             _ => SpillError::Io { path, source },
         }
@@ -134,31 +124,8 @@ impl SpillFolder {
 impl SpillFolder {
     /// Removes the folder and all in it; a second time there is nothing left to remove.
     pub(super) fn remove(&self) {
-        match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %self.path.display(), %error, "a spill folder could not be removed");
-            }
-            _ => self.lease.release(),
-        }
+        self.folder.remove();
     }
-}
-
-impl Drop for SpillFolder {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
-
-/// Removes the spill folders in `base` of dead owners. Says how many there were.
-pub(super) fn reclaim_folders(base: &Path) -> usize {
-    lease::reclaim(base, |name| {
-        let path = base.join(name);
-        let metadata = fs::symlink_metadata(&path)?;
-        if !metadata.is_dir() || metadata.uid() != shm::user_id() {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not a folder of this user"));
-        }
-        fs::remove_dir_all(path)
-    })
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -1,8 +1,8 @@
 //! The consensus half of a replica.
 //!
-//! Owns: batching writes into entries, confirming reads, turning Raft's readiness into effects in their order, the election
-//! timeouts, membership, and what stays in the log. Does not own rows: it never sees the state machine, only how far the
-//! disk has come.
+//! Owns: events and what Raft makes of them: batching writes into entries, confirming reads, turning Raft's readiness into
+//! effects in their order ([`ready`]), when it stands for election ([`elections`]), membership ([`commands`]), and what
+//! stays in the log. Does not own rows: it never sees the state machine, only how far the disk has come.
 //!
 //! Call order: any number of `on_*`, then one [`ReplicaCore::poll`], then carry out what it gave. Nothing leaves without
 //! a poll.
@@ -13,6 +13,8 @@
 //! - The same events with the same seed give the same effects.
 
 mod asked;
+mod commands;
+mod elections;
 #[cfg(any(test, feature = "suite"))]
 mod faulty;
 mod ready;
@@ -21,20 +23,23 @@ mod status;
 use std::collections::VecDeque;
 
 use raft::{
-    eraftpb::{ConfChange, ConfChangeType, Message, MessageType},
+    eraftpb::{Message, MessageType},
     Config, RawNode, SnapshotStatus, StateRole,
 };
-use thiserror::Error;
 
-use self::asked::{Asked, Reads};
-pub use self::status::{ReplicaStatus, ReplicaWork};
+use self::{
+    asked::{Asked, Reads},
+    elections::Elections,
+};
+pub use self::{
+    commands::MembershipError,
+    status::{ReplicaStatus, ReplicaWork},
+};
 use super::{
-    entry::{self, Proposal},
+    entry,
     log::LogCache,
-    seed::Seeded,
     transfer::{Ended, Transfers},
-    Addresses, DiskDone, DiskJob, MembershipChange, PeerMessage, Position, Recovered, ReplicaConfig, ReplicaEffect,
-    ReplicaFailed, ReplicaId,
+    DiskDone, DiskJob, PeerMessage, Position, Recovered, ReplicaConfig, ReplicaEffect, ReplicaFailed, ReplicaId,
 };
 use crate::{
     record,
@@ -43,36 +48,12 @@ use crate::{
     Millis,
 };
 
-/// Ticks between two replicas that stand for election when they notice together that their leader's process has ended.
-const RANK_TICKS: usize = 2;
-
 /// After so long without an entry the tables are persisted: whoever opens the replica then has nothing to apply again, and
 /// what was deleted leaves the disk.
 const QUIET_MS: u64 = 2_000;
 
 /// Between looks at the leases.
 const LEASES_EVERY_MS: u64 = 500;
-
-/// Why the group's members cannot be changed now.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MembershipError {
-    /// This replica does not lead.
-    #[error("this replica does not lead its group; ask {leader:?}")]
-    NotLeader {
-        /// Who does, if that is known.
-        leader: Option<ReplicaId>,
-    },
-    /// A change is under way.
-    #[error("another change of the group's members is under way; try again once it is done")]
-    UnderWay,
-    /// The leader cannot be taken out.
-    #[error("the leader cannot be taken out; transfer its leadership first")]
-    Leader,
-    /// The change would leave nobody who votes, or names nobody.
-    #[error("the change makes no sense: {0}")]
-    Senseless(&'static str),
-}
 
 /// A ready of Raft's that the disk works on.
 struct Pending {
@@ -87,11 +68,7 @@ struct Pending {
 pub struct ReplicaCore {
     config: ReplicaConfig,
     raw: RawNode<LogCache>,
-    seeded: Seeded,
-    /// The election timeout, and the term and role that it was drawn for.
-    timeout: usize,
-    drawn_for: (u64, StateRole),
-    stands_in: Option<usize>,
+    elections: Elections,
     now: Millis,
     looked_at_leases: Millis,
     /// The last entry that was applied when something last was, when that was, and the last that the disk was asked to
@@ -143,10 +120,7 @@ impl ReplicaCore {
         let log = LogCache::new(hard_state, position.members.clone(), truncated, entries);
         let raw = RawNode::new(&raft_config, log, &slog::Logger::root(slog::Discard, slog::o!()))?;
         let mut core = Self {
-            seeded: Seeded::new(config.seed, config.id.0),
-            timeout: config.election_ticks,
-            drawn_for: (u64::MAX, StateRole::Follower),
-            stands_in: None,
+            elections: Elections::new(&config),
             now: Millis(0),
             looked_at_leases: Millis(0),
             quiet_at: position.index,
@@ -176,20 +150,6 @@ impl ReplicaCore {
         Ok(core)
     }
 
-    // --- getters ---------------------------------------------------------------------------------------------------
-
-    /// Who leads, as far as this replica knows.
-    #[must_use]
-    pub fn leader(&self) -> Option<ReplicaId> {
-        self.leader
-    }
-
-    /// Where the members are reached.
-    #[must_use]
-    pub fn addresses(&self) -> &Addresses {
-        &self.position.addresses
-    }
-
     // --- events ----------------------------------------------------------------------------------------------------
 
     /// A tick of the shell's clock, which is now at `now`.
@@ -199,14 +159,7 @@ impl ReplicaCore {
         if !self.installs() {
             self.raw.tick();
         }
-        self.stands_in = match self.stands_in {
-            Some(0) if self.raw.raft.leader_id == raft::INVALID_ID => {
-                self.campaign();
-                None
-            }
-            Some(ticks) if ticks > 0 => Some(ticks - 1),
-            _ => None,
-        };
+        self.on_election_tick();
         let mut ended = Vec::new();
         if self.transfers.on_tick(&mut ended, effects) {
             self.raw.mut_store().set_snapshot(None);
@@ -224,15 +177,13 @@ impl ReplicaCore {
     pub fn on_message(&mut self, from: ReplicaId, message: PeerMessage, effects: &mut Vec<ReplicaEffect>) {
         match message {
             PeerMessage::Raft(message) if message.from == from.0 && message.to == self.config.id.0 => {
-                // What Raft refuses is as if it had been lost.
-                let takes = match message.get_msg_type() {
-                    MessageType::MsgTimeoutNow => !self.installs(),
+                match message.get_msg_type() {
+                    MessageType::MsgRequestPreVote | MessageType::MsgRequestVote => self.on_candidate(*message),
+                    MessageType::MsgTimeoutNow if self.installs() => {}
                     // A snapshot comes in chunks, and its message with the last of them.
-                    MessageType::MsgSnapshot => false,
-                    _ => true,
-                };
-                if takes {
-                    let _ = self.raw.step(*message);
+                    MessageType::MsgSnapshot => {}
+                    // What Raft refuses is as if it had been lost.
+                    _ => drop(self.raw.step(*message)),
                 }
             }
             PeerMessage::Raft(_) => {}
@@ -246,26 +197,6 @@ impl ReplicaCore {
                     self.on_transfer_end(&ended);
                 }
             }
-        }
-    }
-
-    /// The connection to another replica was reset: its process has ended, or its machine. If it led, those who are left
-    /// need not wait for their timeouts; the first of them in order stands at once. Where it was a mistake nothing is lost
-    /// but a term: whoever leads is still voted for by a majority.
-    pub fn on_peer_gone(&mut self, peer: ReplicaId) {
-        self.raw.report_unreachable(peer.0);
-        let raft = &mut self.raw.raft;
-        if raft.leader_id != peer.0 || raft.state != StateRole::Follower || !raft.promotable() {
-            return;
-        }
-        // Else its vote would be withheld while the leader's lease lasts.
-        raft.leader_id = raft::INVALID_ID;
-        let me = self.config.id.0;
-        let rank = self.position.members.voters.iter().filter(|id| **id < me && **id != peer.0).count();
-        if rank == 0 {
-            self.campaign();
-        } else {
-            self.stands_in = Some(rank * RANK_TICKS);
         }
     }
 
@@ -384,84 +315,12 @@ impl ReplicaCore {
         Ok(())
     }
 
-    // --- commands --------------------------------------------------------------------------------------------------
-
-    /// Changes who belongs to the group. Done once [`ReplicaEffect::Members`] says so; a change of leader may undo it
-    /// before.
-    ///
-    /// # Errors
-    /// [`MembershipError`].
-    pub fn change_members(&mut self, change: &MembershipChange) -> Result<(), MembershipError> {
-        if !self.leads() {
-            return Err(MembershipError::NotLeader { leader: self.leader });
-        }
-        if self.raw.raft.has_pending_conf() {
-            return Err(MembershipError::UnderWay);
-        }
-        let mut addresses = self.position.addresses.clone();
-        let mut raft_change = ConfChange::default();
-        let (kind, id) = match change {
-            MembershipChange::AddLearner(id, address) => {
-                if self.position.members.voters.contains(&id.0) {
-                    return Err(MembershipError::Senseless("it votes already"));
-                }
-                addresses.insert(*id, address.clone());
-                (ConfChangeType::AddLearnerNode, id)
-            }
-            MembershipChange::AddVoter(id, address) => {
-                addresses.insert(*id, address.clone());
-                (ConfChangeType::AddNode, id)
-            }
-            MembershipChange::Remove(id) if *id == self.config.id => return Err(MembershipError::Leader),
-            MembershipChange::Remove(id) => {
-                if addresses.remove(id).is_none() {
-                    return Err(MembershipError::Senseless("it is not a member"));
-                }
-                (ConfChangeType::RemoveNode, id)
-            }
-        };
-        if id.0 == 0 {
-            return Err(MembershipError::Senseless("a replica's id is not zero"));
-        }
-        raft_change.set_change_type(kind);
-        raft_change.node_id = id.0;
-        let context = ready::pack_addresses(&addresses);
-        self.raw.propose_conf_change(context, raft_change).map_err(|_| MembershipError::UnderWay)
-    }
-
-    /// Hands the leadership to `to`, or to the replica whose log agrees furthest: before a shutdown, so that nobody waits
-    /// for a timeout. Nothing happens where this replica does not lead or is alone.
-    pub fn transfer_leadership(&mut self, to: Option<ReplicaId>) {
-        if !self.leads {
-            return;
-        }
-        let raft = &self.raw.raft;
-        let others = self.position.members.voters.iter().copied().filter(|id| *id != self.config.id.0);
-        let matched = |id: &u64| raft.prs().get(*id).map_or(0, |progress| progress.matched);
-        if let Some(to) = to.map(|to| to.0).or_else(|| others.max_by_key(matched)) {
-            self.raw.transfer_leader(to);
-        }
-    }
-
-    /// Stands for election now: for tests, and for whoever knows that nobody leads.
-    pub fn stand(&mut self) {
-        self.campaign();
-    }
-
     // --- inside ----------------------------------------------------------------------------------------------------
 
     /// Whether the disk still installs a snapshot. Raft must not stand meanwhile: it would look for changes of members
     /// among entries that the snapshot has replaced.
     fn installs(&self) -> bool {
         self.raw.raft.raft_log.applied + 1 < self.raw.store().first()
-    }
-
-    /// Who has no vote must not stand: alone in what it knows of its group, Raft would have it win.
-    fn campaign(&mut self) {
-        if self.raw.raft.promotable() && !self.installs() {
-            // What Raft refuses (a change of members is still to be applied) its timeout tries again.
-            let _ = self.raw.campaign();
-        }
     }
 
     /// Whether Raft leads, told or not.
@@ -475,16 +334,6 @@ impl ReplicaCore {
             id if id == self.config.id.0 => None,
             id => Some(id),
         }
-    }
-
-    /// Raft draws its timeouts from the thread's generator; ours come from the seed.
-    fn draw_timeout(&mut self) {
-        let raft = &mut self.raw.raft;
-        if self.drawn_for != (raft.term, raft.state) {
-            self.drawn_for = (raft.term, raft.state);
-            self.timeout = self.config.election_ticks + self.seeded.below(self.config.election_ticks);
-        }
-        raft.set_randomized_election_timeout(self.timeout);
     }
 
     fn on_transfer_end(&mut self, ended: &Ended) {
@@ -534,24 +383,5 @@ impl ReplicaCore {
     #[cfg(any(test, feature = "suite"))]
     fn has_fault(&self, fault: super::Fault) -> bool {
         self.config.fault == Some(fault)
-    }
-
-    /// The next entry, and how many of the oldest writes it holds; they still wait.
-    fn encode_batch(&mut self) -> Result<Option<(usize, Vec<u8>)>, ReplicaFailed> {
-        let mut bytes = 0;
-        let mut take = 0;
-        for (_, _, write) in &self.writes {
-            if take > 0 && bytes + write.len() > self.config.entry_bytes_max {
-                break;
-            }
-            bytes += write.len() + 40;
-            take += 1;
-        }
-        if take == 0 {
-            return Ok(None);
-        }
-        self.time_floor = self.time_floor.max(self.now);
-        let proposal = Proposal { now: self.time_floor, writes: self.writes.iter().take(take).cloned().collect() };
-        Ok(Some((take, proposal.encode()?)))
     }
 }

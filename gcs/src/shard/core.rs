@@ -32,9 +32,9 @@ use crate::{
 /// How much a shard remembers. All replicas of a shard must agree on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardLimits {
-    /// Clients whose recent requests are remembered; those that wrote last.
+    /// Clients whose recent requests are remembered; those that wrote last. A retry of another one is applied again.
     pub clients_max: usize,
-    /// Requests remembered of each client; also how many it may have under way.
+    /// Requests remembered of each client, the newest; a client sends no more than so many after one without an answer.
     pub requests_per_client_max: usize,
     /// Changes remembered for subscribers that resume.
     pub changes_max: u64,

@@ -111,8 +111,12 @@ pub enum RequestError {
     /// It is refused; nothing has changed.
     #[error(transparent)]
     Refused(#[from] TableError),
-    /// Its number is older than all that are remembered of its client: it may have been applied, or not. A client with
-    /// fewer requests under way than [`super::ShardLimits::requests_per_client_max`] never sees this.
+    /// Its number is older than all that the shard remembers of its client, and it remembers as many as it may: the request
+    /// may have been applied, or not. A client never sees this of a request after which it has sent fewer than
+    /// [`super::ShardLimits::requests_per_client_max`] others; that few are under way is not enough. And it is no promise
+    /// the other way round: of a client that was forgotten as a whole, because more than
+    /// [`super::ShardLimits::clients_max`] others have written since, a retry is taken for a new request, and is applied
+    /// again.
     #[error("the request is too old to tell whether it was applied")]
     Forgotten,
     /// This replica does not lead. The request has not been applied here; send it to the leader, under the same number.
@@ -125,7 +129,7 @@ pub enum RequestError {
     #[error("the shard has too much to do; try again a little later")]
     Busy,
     /// The request is larger than the shard takes. It has not been applied.
-    #[error("the request has {bytes} bytes, more than the {max} that a shard takes at once")]
+    #[error("the request has {bytes} bytes, more than the {max} that a shard takes at once; send it in parts")]
     TooLarge {
         /// Its size.
         bytes: usize,

@@ -20,7 +20,7 @@ use crate::{
 #[non_exhaustive]
 pub enum TableError {
     /// Something is larger than it may be.
-    #[error("{what} of {actual} is over the limit of {max}")]
+    #[error("{what} of {actual} is over the limit of {max}{}", .what.hint())]
     TooLarge {
         /// What is too large, with its unit.
         what: Bound,
@@ -213,6 +213,17 @@ impl fmt::Display for Bound {
 }
 
 impl Bound {
+    /// What to do about something that is too large, where that is known.
+    fn hint(self) -> &'static str {
+        match self {
+            Self::ValueBytes | Self::RecordBytes | Self::CheckpointBytes => {
+                "; put what is large into an object, and keep its reference here"
+            }
+            Self::BatchLen => "; send it in parts",
+            _ => "",
+        }
+    }
+
     /// Whether `actual` keeps to `max`.
     ///
     /// # Errors

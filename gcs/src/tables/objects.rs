@@ -56,7 +56,7 @@ pub enum ObjectWrite {
 /// A question about objects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ObjectRead {
-    /// Objects of one shard: [`Reply::Objects`].
+    /// Objects: [`Reply::Objects`]. To a shard, those that it holds; a client takes ids of several apart.
     Get(Vec<ObjectId>),
     /// This shard's objects: [`Reply::ObjectPage`].
     List(PageRequest),

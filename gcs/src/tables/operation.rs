@@ -124,7 +124,7 @@ impl Write {
 }
 
 impl Read {
-    /// Which shards the read asks. A read of several ids gives the shard of the first.
+    /// Which shards the read asks. A read of several ids gives the shard of the first; [`Read::split`] it before.
     #[must_use]
     pub fn route(&self) -> Route {
         match self {

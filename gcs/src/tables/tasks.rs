@@ -23,7 +23,7 @@ pub enum TaskWrite {
 /// A question about the lineage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum TaskRead {
-    /// The specs of tasks of one shard: [`Reply::Tasks`].
+    /// The specs of tasks: [`Reply::Tasks`]. To a shard, those that it holds; a client takes ids of several apart.
     Get(Vec<TaskId>),
 }
 

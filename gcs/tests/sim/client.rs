@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use actinic_gcs::{
+    linear::{Action, Operation, Outcome, Value},
     replica::ReplicaId,
     shard::{ClientId, Request, RequestError, RequestId},
     tables::{KeyValueRead, KeyValueWrite, Read, Reply, Write},
@@ -14,7 +15,6 @@ use bytes::Bytes;
 
 use super::{
     event::{Event, ToClient, ToHost, ToWatcher},
-    linear::{Action, Operation, Outcome, Value},
     plan::MILLISECOND,
     watch::Watch,
     world::World,

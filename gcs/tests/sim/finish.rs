@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use actinic_gcs::{
+    linear::{self, Action, Operation, Value, Verdict},
     replica::ReplicaId,
     store::{Column, Row},
     tables::keys,
@@ -13,7 +14,6 @@ use actinic_gcs::{
 use super::{
     checks::{Counts, Failure},
     client::{key_name, value_of, NAMESPACE},
-    linear::{self, Action, Operation, Value, Verdict},
     plan::{Plan, MILLISECOND, SECOND},
     world::World,
 };

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use actinic_gcs::{
+    linear::{Outcome, Value},
     shard::{Filter, Request, SubscriptionId},
     tables::{keys, Table},
 };
@@ -13,7 +14,6 @@ use actinic_gcs::{
 use super::{
     client::{key_name, read_of, value_of, NAMESPACE},
     event::{ToHost, ToWatcher},
-    linear::{Outcome, Value},
     rng::Rng,
     world::World,
 };

@@ -2,13 +2,14 @@
 
 use actinic_gcs::{
     shard::{Change, Filter, SubscriptionId},
-    tables::{KeyValueRead, KeyValueWrite, PageRequest, TaskWrite},
+    tables::{KeyValueRead, KeyValueWrite, ObjectRead, ObjectWrite, PageRequest, TaskRead, TaskWrite},
+    ObjectId,
 };
 use bytes::Bytes;
 
 use super::*;
 use crate::gcs_client::{
-    core::{ClientCore, ClientEffect, ATTEMPTS_MAX, RETRY_AFTER_MS, WINDOW},
+    core::{ClientCore, ClientEffect, ATTEMPTS_MAX, RETRY_AFTER_MS, SPAN_MAX, WINDOW},
     GcsError,
 };
 
@@ -184,4 +185,122 @@ fn a_subscription_hears_changes_of_every_shard_until_it_ends() {
     cluster.client.write(put("later"), 0);
     cluster.run();
     assert!(cluster.changes().is_empty());
+}
+
+#[test]
+fn a_read_of_many_ids_gives_each_its_answer_in_its_place_whatever_shard_has_it() {
+    let mut cluster = Cluster::new(4);
+    let objects: Vec<ObjectId> =
+        (0..100).map(|n| ObjectId { task: TaskId::driver(JobId(1)).child(n), index: 0 }).collect();
+    for (n, object) in objects.iter().enumerate().filter(|(n, _)| n % 3 > 0) {
+        cluster.client.write(ObjectWrite::SetSize { object: *object, size_bytes: n as u64 }.into(), 0);
+    }
+    cluster.run();
+    cluster.effects.clear();
+    // An id that is asked for twice is answered twice.
+    let asked: Vec<ObjectId> = objects.iter().rev().chain(&objects[..5]).copied().collect();
+    cluster.client.read(ObjectRead::Get(asked.clone()).into(), 7);
+    assert_eq!(cluster.step().len(), 4, "each shard is asked once");
+    let Ok(Reply::Objects(found)) = cluster.outcome(7) else { panic!("no objects") };
+    assert!(cluster.effects.is_empty());
+    let sizes: Vec<_> = found.into_iter().map(|info| info.map(|info| (info.id, info.size_bytes))).collect();
+    let size = |object: &ObjectId| {
+        let n = objects.iter().position(|other| other == object).unwrap();
+        (n % 3 > 0).then_some((*object, Some(n as u64)))
+    };
+    assert_eq!(sizes, asked.iter().map(size).collect::<Vec<_>>());
+    let tasks = objects.iter().map(|object| object.task).collect::<Vec<_>>();
+    cluster.client.read(TaskRead::Get(tasks).into(), 8);
+    cluster.run();
+    assert_eq!(cluster.outcome(8), Ok(Reply::Tasks(vec![None; 100])));
+}
+
+#[test]
+fn a_part_that_is_not_answered_is_told_of_the_whole() {
+    let mut cluster = Cluster::new(2);
+    let tasks = (0..20).map(|n| TaskId::driver(JobId(1)).child(n)).collect();
+    cluster.client.read(TaskRead::Get(tasks).into(), 7);
+    let sent = cluster.client.frames(Millis(0));
+    for said in sent[0].1.clone().into_iter().flat_map(|frame| answer(&mut cluster.shards[0], frame)) {
+        cluster.client.on_answer(Millis(0), 0, said, &mut cluster.effects);
+    }
+    assert!(cluster.effects.is_empty());
+    for attempt in 1..=ATTEMPTS_MAX {
+        cluster.client.on_tick(Millis(u64::from(attempt) * RETRY_AFTER_MS), &mut cluster.effects);
+    }
+    assert_eq!(cluster.outcome(7), Err(GcsError::Unavailable { attempts: ATTEMPTS_MAX }));
+}
+
+#[test]
+fn a_request_without_an_answer_is_never_left_behind_so_far_that_its_shard_forgets_it() {
+    let mut cluster = Cluster::new(1);
+    (0..2 * SPAN_MAX).for_each(|n| cluster.client.write(put("a"), n));
+    let mut sent = cluster.client.frames(Millis(0)).remove(0).1;
+    // The first never arrives; all others are answered.
+    let lost = sent.remove(0);
+    while !sent.is_empty() {
+        for said in sent.into_iter().flat_map(|frame| answer(&mut cluster.shards[0], frame)) {
+            cluster.client.on_answer(Millis(0), 0, said, &mut cluster.effects);
+        }
+        sent = cluster.client.frames(Millis(0)).pop().map(|(_, frames)| frames).unwrap_or_default();
+    }
+    assert_eq!(cluster.shards[0].applied(), SPAN_MAX - 1);
+    for said in answer(&mut cluster.shards[0], lost) {
+        cluster.client.on_answer(Millis(0), 0, said, &mut cluster.effects);
+    }
+    assert_eq!(cluster.outcome(0), Ok(Reply::Stored(true)));
+    cluster.run();
+    assert_eq!(cluster.shards[0].applied(), 2 * SPAN_MAX);
+    assert_eq!(cluster.client.unanswered(), 0);
+}
+
+/// The numbers under which a shard is asked to subscribe.
+fn subscribed(sent: &[(usize, Vec<Frame>)]) -> Vec<(SubscriptionId, Option<u64>)> {
+    let number = |frame: &Frame| match frame {
+        Frame::Subscribe { subscription, from, .. } => Some((*subscription, *from)),
+        _ => None,
+    };
+    sent.iter().flat_map(|(_, frames)| frames).filter_map(number).collect()
+}
+
+#[test]
+fn what_an_older_connection_still_tells_is_not_taken_for_news() {
+    let mut cluster = Cluster::new(1);
+    cluster.client.subscribe(SubscriptionId(1), Filter::values("default", b""));
+    let first = cluster.step();
+    (1..=3).for_each(|n| cluster.client.write(put("a"), n));
+    let lost = cluster.client.frames(Millis(0));
+    let mut told: Vec<AnswerFrame> =
+        lost[0].1.iter().flat_map(|frame| answer(&mut cluster.shards[0], frame.clone())).collect();
+    // The first two changes are lost with the connection; the third comes late, over what is left of it.
+    let late = told.pop().unwrap();
+    assert!(matches!(&late, AnswerFrame::Change { change, .. } if change.sequence == 3), "{late:?}");
+    cluster.client.on_answer(Millis(0), 0, AnswerFrame::Reopened, &mut cluster.effects);
+    cluster.client.on_answer(Millis(0), 0, late, &mut cluster.effects);
+    let renewed = cluster.client.frames(Millis(0));
+    // And the connection breaks again, before anything is heard.
+    cluster.client.on_answer(Millis(0), 0, AnswerFrame::Reopened, &mut cluster.effects);
+    assert!(cluster.changes().is_empty());
+    let again = cluster.step();
+    assert_eq!([subscribed(&first).len(), subscribed(&renewed).len(), subscribed(&again).len()], [1, 1, 1]);
+    let ((first, _), (second, from), (third, still)) =
+        (subscribed(&first)[0], subscribed(&renewed)[0], subscribed(&again)[0]);
+    assert!(first != second && second != third && first != third, "each has a number of its own");
+    assert_eq!((from, still), (Some(0), Some(0)), "it goes on after the last change that was told");
+    // A key that changed three times is told once, as it is now.
+    let sequences: Vec<u64> = cluster.changes().iter().map(|change| change.sequence).collect();
+    assert_eq!(sequences, [3]);
+}
+
+#[test]
+fn a_subscription_that_waits_to_be_sent_is_sent_once_to_a_shard_that_is_opened_anew() {
+    let mut cluster = Cluster::new(1);
+    cluster.client.subscribe(SubscriptionId(1), Filter::values("default", b"a"));
+    cluster.client.subscribe(SubscriptionId(2), Filter::values("default", b"b"));
+    cluster.client.unsubscribe(SubscriptionId(2));
+    cluster.client.on_answer(Millis(0), 0, AnswerFrame::Reopened, &mut cluster.effects);
+    cluster.client.on_answer(Millis(0), 0, AnswerFrame::Reopened, &mut cluster.effects);
+    let sent = cluster.client.frames(Millis(0));
+    assert_eq!(sent[0].1.len(), 1, "{sent:?}");
+    assert_eq!(subscribed(&sent).len(), 1);
 }

@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn start() -> Arc<RunningNode> {
     RunningNode::start(NodeConfig {
+        cluster: None,
         resources: ResourceSet::new().with(actinic_gcs::resources::CPU, 1.0),
         store: Default::default(),
         job: JobId(1),

@@ -23,7 +23,7 @@ use crate::{
     gcs_client::{messages::GetStatus, GcsShard, ShardSetup, ShardStore},
     gcs_net::{
         connection::Newest,
-        listener::{Door, Listener, RefusedCallers, Route},
+        listener::{Door, Listener, RefusedCallers, Route, Visitors},
         peers::TcpLinks,
         roster::Roster,
         wire::Membership,
@@ -52,6 +52,7 @@ pub(super) fn check_store(store: &ShardStore) -> Result<(), StoreError> {
 pub(super) fn serve(
     listener: TcpListener,
     config: ServerConfig,
+    visitors: Option<Visitors>,
     (places, refused): (Arc<Semaphore>, RefusedCallers),
     started: &mpsc::SyncSender<Result<Started, ServerError>>,
 ) {
@@ -71,7 +72,7 @@ pub(super) fn serve(
         let shards: BTreeMap<_, _> = routes.iter().map(|(index, route)| (*index, route.shard.clone())).collect();
         let newest = Arc::new(Newest::default());
         let (membership, limits) = (config.membership, config.limits);
-        Listener::new(listener, Door { membership, routes, limits, places, refused, newest, roster }).start();
+        Listener::new(listener, Door { membership, routes, limits, places, refused, newest, roster, visitors }).start();
         for (shard, addr) in &shards {
             opened(*shard, addr).await?;
         }

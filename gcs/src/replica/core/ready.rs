@@ -12,7 +12,10 @@ use raft::{
 
 use super::{Asked, Pending, ReplicaCore};
 use crate::{
-    replica::{entry, Addresses, DiskJob, PeerMessage, Position, ReplicaEffect, ReplicaFailed, ReplicaId},
+    replica::{
+        entry::{self, Proposal},
+        Addresses, DiskJob, PeerMessage, Position, ReplicaEffect, ReplicaFailed, ReplicaId,
+    },
     shard::RequestError,
 };
 
@@ -89,6 +92,25 @@ impl ReplicaCore {
             }
         }
         Ok(())
+    }
+
+    /// The next entry, and how many of the oldest writes it holds; they still wait.
+    fn encode_batch(&mut self) -> Result<Option<(usize, Vec<u8>)>, ReplicaFailed> {
+        let mut bytes = 0;
+        let mut take = 0;
+        for (_, _, write) in &self.writes {
+            if take > 0 && bytes + write.len() > self.config.entry_bytes_max {
+                break;
+            }
+            bytes += write.len() + 40;
+            take += 1;
+        }
+        if take == 0 {
+            return Ok(None);
+        }
+        self.time_floor = self.time_floor.max(self.now);
+        let proposal = Proposal { now: self.time_floor, writes: self.writes.iter().take(take).cloned().collect() };
+        Ok(Some((take, proposal.encode()?)))
     }
 
     fn begin_reads(&mut self) {

@@ -1,11 +1,11 @@
-//! What can be seen of a replica from outside.
+//! What can be seen of a replica.
 //!
-//! Owns: the figures, and their making; nothing is decided by them.
+//! Owns: the getters of its core and what they give. Invariant: to look changes nothing.
 
 use serde::{Deserialize, Serialize};
 
 use super::ReplicaCore;
-use crate::replica::ReplicaId;
+use crate::replica::{Addresses, ReplicaId};
 
 /// What can be seen of a replica.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,5 +75,17 @@ impl ReplicaCore {
             matched: if self.leads { matched } else { Vec::new() },
             work: self.work,
         }
+    }
+
+    /// Who leads, as far as this replica knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<ReplicaId> {
+        self.leader
+    }
+
+    /// Where the members are reached.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.position.addresses
     }
 }

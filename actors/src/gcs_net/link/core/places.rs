@@ -28,8 +28,8 @@ impl Places {
         self.all[place].clone()
     }
 
-    /// The place of an address. A new one may take another's place, but not `used`'s: then it says so.
-    pub(super) fn place_of(&mut self, address: String, used: usize) -> Option<(usize, bool)> {
+    /// The place of an address. A new one may take another's place, but no `used` one: then it says so.
+    pub(super) fn place_of(&mut self, address: String, used: [Option<usize>; 2]) -> Option<(usize, bool)> {
         if let Some(known) = self.all.iter().position(|known| *known == address) {
             return Some((known, false));
         }
@@ -40,7 +40,7 @@ impl Places {
             self.all.push(address);
             return Some((self.all.len() - 1, false));
         }
-        let learned = (self.given..self.all.len()).filter(|place| *place != used);
+        let learned = (self.given..self.all.len()).filter(|place| !used.contains(&Some(*place)));
         let oldest = learned.min_by_key(|place| (*place < self.replaced, *place))?;
         self.replaced = oldest + 1;
         self.all[oldest] = address;

@@ -3,36 +3,57 @@
 //! Owns: what a key's operations do to its value, and the search of Wing and Gong (1993, "Testing and verifying concurrent
 //! objects") with the memory of Lowe (2017, "Testing for linearizability"): a set of operations already placed, with the
 //! value after them, is looked at once. An operation without an answer may be placed anywhere after its call; placed last
-//! it is as if it had not happened. Does not own histories: the clients keep them.
+//! it is as if it had not happened. Does not own histories: the clients keep them. For simulations and for tests of real
+//! processes, so behind the feature `suite`.
 
 use std::collections::HashSet;
 
 /// A value that was written, by its number.
-pub(crate) type Value = u32;
+pub type Value = u32;
 
 /// What a client asks of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    Put { value: Value, overwrite: bool },
+pub enum Action {
+    /// Puts a value.
+    Put {
+        /// Which.
+        value: Value,
+        /// Whether in place of another.
+        overwrite: bool,
+    },
+    /// Deletes the value.
     Delete,
-    Swap { expected: Option<Value>, new: Option<Value> },
+    /// Compares and swaps; none means absent.
+    Swap {
+        /// What the value must be.
+        expected: Option<Value>,
+        /// What it becomes.
+        new: Option<Value>,
+    },
+    /// Reads the value.
     Get,
 }
 
 /// What it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
+    /// Whether the value was put.
     Stored(bool),
+    /// Whether there was one to delete.
     Deleted(bool),
+    /// The value that was read.
     Value(Option<Value>),
 }
 
 /// One operation: when it was called and when it was answered, as numbers that only grow.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Operation {
-    pub(crate) action: Action,
-    pub(crate) called: u64,
-    pub(crate) answered: Option<(u64, Outcome)>,
+pub struct Operation {
+    /// What was asked.
+    pub action: Action,
+    /// When.
+    pub called: u64,
+    /// When it was answered, and what; none where that is not known.
+    pub answered: Option<(u64, Outcome)>,
 }
 
 /// The value after an operation on `value`; none if it cannot have had this outcome.
@@ -111,7 +132,7 @@ const SEEN_MAX: usize = 2_000_000;
 
 /// What a history is.
 #[derive(Clone, Debug)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// There is an order that each outcome and all times allow.
     Linearizable,
     /// There is none; the longest beginning of one that was found.
@@ -121,7 +142,8 @@ pub(crate) enum Verdict {
 }
 
 /// Whether the operations of one key, which has no value at first, are linearizable.
-pub(crate) fn check(operations: &[Operation]) -> Verdict {
+#[must_use]
+pub fn check(operations: &[Operation]) -> Verdict {
     let mut events = Events::of(operations);
     let answered = operations.iter().filter(|operation| operation.answered.is_some()).count();
     let mut placed = vec![0_u64; operations.len().div_ceil(64)];

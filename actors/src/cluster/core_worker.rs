@@ -1,0 +1,366 @@
+//! The `CoreWorker`: how a driver or a worker takes part in a cluster (Ray's word for it).
+//!
+//! Owns: this process's connections to its node and to other processes, the tasks it has submitted and the objects it
+//! shares; carries out what [`SubmitCore`] and [`RefCore`] decide. The cores are locked by their callers, as an actor's
+//! mailbox is: a task that could go to a worker at once must not wait for another thread. Does not own the running of tasks,
+//! which is the engine's ([`crate::node::Node`]).
+//!
+//! Invariants: no user code runs under a lock of this module; effects of one event are carried out in their order; once the
+//! node is gone, whoever waits hears of it.
+
+mod connect;
+mod ears;
+mod export;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, OnceLock, Weak,
+    },
+    time::{Duration, Instant},
+};
+
+use actinic_gcs::{FunctionId, Millis, ObjectId, TaskId};
+use actix::ArbiterHandle;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+pub use self::{
+    connect::{ask, node_of, ConnectError, Connection, DriverInfo},
+    export::{Exporter, Imported},
+};
+use super::{
+    peer::{Conduit, NotSent},
+    refs::{
+        core::{RefCore, RefEffect},
+        ForeignRef,
+    },
+    submit::core::{Queued, SubmitCore, SubmitEffect},
+    wire::{ClassId, ClassSpec, DataFrame, LeaseId, ProcessId, RunTask, ToNode, Welcome},
+};
+use crate::{
+    error::{TaskError, TaskErrorKind},
+    node::Node,
+    options::TaskOptions,
+    task::{Object, Task},
+};
+
+/// How often a task whose worker was lost runs again unless its options say otherwise (as in Ray).
+pub const MAX_RETRIES_DEFAULT: u32 = 3;
+/// Between looks while tasks wait.
+const BUSY_TICK: Duration = Duration::from_millis(1);
+/// Between looks while leases are held.
+const IDLE_TICK: Duration = Duration::from_millis(50);
+
+/// A task as the submit core holds it.
+#[derive(Clone)]
+pub struct Sent(Arc<dyn Task>);
+
+impl Queued for Sent {
+    fn id(&self) -> TaskId {
+        self.0.head().id
+    }
+
+    fn claim(&self) -> bool {
+        self.0.head().claim()
+    }
+}
+
+/// Makes a task of this process out of one that has come.
+pub type Importer = fn(&Arc<CoreWorker>, ProcessId, RunTask) -> Result<Imported, TaskError>;
+
+struct State {
+    submit: SubmitCore<Sent>,
+    refs: RefCore,
+    gpus: BTreeMap<LeaseId, Vec<u32>>,
+    /// The class of ordinary tasks.
+    plain: ClassId,
+}
+
+/// How another process is reached.
+#[derive(Clone)]
+enum Way {
+    Direct(Conduit),
+    ThroughNode,
+}
+
+/// This process in its cluster.
+pub struct CoreWorker {
+    /// Who this process is.
+    pub welcome: Welcome,
+    is_driver: bool,
+    node_conduit: Conduit,
+    state: Mutex<State>,
+    ways: Mutex<BTreeMap<ProcessId, Way>>,
+    /// Objects of this process that others need.
+    pinned: Mutex<BTreeMap<ObjectId, Arc<dyn Object>>>,
+    /// References whose values were asked for.
+    fetching: Mutex<BTreeMap<ObjectId, Vec<Weak<ForeignRef>>>>,
+    /// Tasks of other processes that are here, so that they can be cancelled.
+    running: Mutex<BTreeMap<TaskId, Weak<dyn Task>>>,
+    last_done: Mutex<Instant>,
+    functions: BTreeMap<FunctionId, Importer>,
+    node: OnceLock<Weak<Node>>,
+    arbiter: OnceLock<ArbiterHandle>,
+    connection: Mutex<Option<std::os::unix::net::UnixStream>>,
+    tick: Notify,
+    began: Instant,
+    gone: AtomicBool,
+}
+
+/// That the node is gone.
+#[must_use]
+pub fn disconnected() -> TaskError {
+    let hint = "the node that this process was connected to has ended; start the program again once the cluster runs";
+    TaskErrorKind::NoRuntime { hint: hint.to_owned() }.into()
+}
+
+impl CoreWorker {
+    /// A process that its node has let in. Nothing is heard or sent before [`CoreWorker::attach`].
+    #[must_use]
+    pub fn new(connection: Connection, functions: BTreeMap<FunctionId, Importer>) -> Arc<Self> {
+        let Connection { stream, welcome, is_driver } = connection;
+        let mut submit = SubmitCore::default();
+        let plain = submit.class(&class_of(None));
+        let refs = RefCore::new(welcome.process);
+        Arc::new(Self {
+            welcome,
+            is_driver,
+            node_conduit: Conduit::new(),
+            state: Mutex::new(State { submit, refs, gpus: BTreeMap::new(), plain }),
+            ways: Mutex::default(),
+            pinned: Mutex::default(),
+            fetching: Mutex::default(),
+            running: Mutex::default(),
+            last_done: Mutex::new(Instant::now()),
+            functions,
+            node: OnceLock::new(),
+            arbiter: OnceLock::new(),
+            connection: Mutex::new(Some(stream)),
+            tick: Notify::new(),
+            began: Instant::now(),
+            gone: AtomicBool::new(false),
+        })
+    }
+
+    /// Who this process is.
+    #[must_use]
+    pub fn me(&self) -> ProcessId {
+        self.welcome.process
+    }
+
+    /// Whether this is a driver.
+    #[must_use]
+    pub fn is_driver(&self) -> bool {
+        self.is_driver
+    }
+
+    fn now(&self) -> Millis {
+        Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn engine(&self) -> Option<Arc<Node>> {
+        self.node.get().and_then(Weak::upgrade)
+    }
+
+    /// Tells the node that this worker can serve.
+    pub fn ready(&self) {
+        self.to_node(&ToNode::Ready);
+    }
+
+    fn to_node(&self, frame: &ToNode) {
+        if let Err(error) = self.node_conduit.send(frame) {
+            tracing::warn!(%error, "the node does not hear");
+        }
+    }
+
+    // --- tasks -----------------------------------------------------------------------------------------------------
+
+    /// A task of this process is ready: it goes to a leased worker, now or later.
+    pub fn submit(self: &Arc<Self>, task: Arc<dyn Task>) {
+        if self.gone.load(Ordering::Acquire) {
+            return task.fail(disconnected());
+        }
+        let mut effects = Vec::new();
+        let mut state = self.state.lock();
+        let class = match &task.head().options {
+            Some(options) if !options.is_plain() => state.submit.class(&class_of(Some(options))),
+            _ => state.plain,
+        };
+        state.submit.on_submit(class, Sent(task), &mut effects);
+        let first = state.submit.settle_new(class, &mut effects);
+        drop(state);
+        if first || effects.is_empty() {
+            self.tick.notify_one();
+        }
+        self.carry_out(effects);
+    }
+
+    /// Why a task has not started.
+    #[must_use]
+    pub fn explain(&self, task: &dyn Task) -> Option<String> {
+        let mut state = self.state.lock();
+        let id = task.head().id;
+        if let Some(worker) = state.submit.worker_of(id) {
+            return Some(format!("it is at worker {worker}"));
+        }
+        let class = match &task.head().options {
+            Some(options) if !options.is_plain() => state.submit.class(&class_of(Some(options))),
+            _ => state.plain,
+        };
+        state.submit.explain(class)
+    }
+
+    /// Asks the worker of a task that was sent to end it.
+    pub fn cancel(self: &Arc<Self>, task: TaskId) {
+        let worker = self.state.lock().submit.worker_of(task);
+        if let Some(worker) = worker {
+            let _ = self.to_process(worker, &DataFrame::Cancel(task));
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, effects: Vec<SubmitEffect<Sent>>) {
+        for effect in effects {
+            match effect {
+                SubmitEffect::Demand(demand) => self.to_node(&ToNode::Demand(demand)),
+                SubmitEffect::Return(lease) => {
+                    self.state.lock().gpus.remove(&lease);
+                    self.to_node(&ToNode::Return(lease));
+                }
+                SubmitEffect::Send { lease, worker, task } => self.send(lease, worker, &task.0),
+                SubmitEffect::Infeasible(task, reason) => {
+                    let head = task.0.head();
+                    let demand = head.options.as_ref().map_or("1 CPU".to_owned(), |o| o.resources().to_string());
+                    let task_name = head.name.to_owned();
+                    task.0.fail(TaskErrorKind::Infeasible { task: task_name, demand, reason }.into());
+                }
+                SubmitEffect::Lost(task, worker) => self.lost(&task.0, worker, "it ended"),
+            }
+        }
+    }
+
+    fn send(self: &Arc<Self>, lease: LeaseId, worker: ProcessId, task: &Arc<dyn Task>) {
+        let exporter = Exporter { core: self, to: worker };
+        let exported = task.export(&exporter).unwrap_or_else(|| Err(disconnected()));
+        let refused = match exported {
+            Ok(mut run) => {
+                run.gpus = self.state.lock().gpus.get(&lease).cloned().unwrap_or_default();
+                let sent = self.to_process(worker, &DataFrame::Run(lease, Box::new(run)));
+                sent.err().map(|error| export::not_sent(task.head().name, error))
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(error) = refused {
+            let mut effects = Vec::new();
+            let now = self.now();
+            let ended = self.state.lock().submit.on_done(now, lease, task.head().id, 0, &mut effects);
+            if ended.is_some() {
+                task.fail(error);
+            }
+            self.carry_out(effects);
+        }
+    }
+
+    /// A task's worker is lost: it runs again, or fails.
+    fn lost(&self, task: &Arc<dyn Task>, worker: ProcessId, reason: &str) {
+        let head = task.head();
+        let retries = head.options.as_ref().and_then(|options| options.max_retries).unwrap_or(MAX_RETRIES_DEFAULT);
+        match self.engine() {
+            Some(node) if head.attempts() < retries && !head.is_cancelled() => {
+                tracing::info!(task = head.name, %worker, reason, "a task's worker was lost; it runs again");
+                head.mark_requeued();
+                node.enqueue(task.clone(), None);
+            }
+            _ => {
+                let (name, node) = (head.name.to_owned(), worker.to_string());
+                task.fail(TaskErrorKind::WorkerLost { task: name, node, reason: reason.to_owned() }.into());
+            }
+        }
+    }
+
+    // --- references ------------------------------------------------------------------------------------------------
+
+    fn carry_out_refs(self: &Arc<Self>, effects: Vec<RefEffect>) {
+        for effect in effects {
+            match effect {
+                RefEffect::Release { to, object, count } => {
+                    let _ = self.to_process(to, &DataFrame::Release { object, count });
+                }
+                RefEffect::Borrow { owner, object } => {
+                    let _ = self.to_process(owner, &DataFrame::Borrow(object));
+                }
+                RefEffect::Unpin(object) => {
+                    let unpinned = self.pinned.lock().remove(&object);
+                    drop(unpinned);
+                }
+                RefEffect::Forget(_) => {}
+            }
+        }
+    }
+
+    /// A reference to an object of another process is gone.
+    pub(super) fn dropped(self: &Arc<Self>, object: ObjectId) {
+        let mut effects = Vec::new();
+        self.state.lock().refs.on_dropped(object, &mut effects);
+        self.carry_out_refs(effects);
+    }
+
+    /// Asks the owner for a value.
+    pub(super) fn fetch(self: &Arc<Self>, wanted: &Arc<ForeignRef>) {
+        let wire = wanted.wire();
+        let first = {
+            let mut fetching = self.fetching.lock();
+            let waiting = fetching.entry(wire.id).or_default();
+            waiting.push(Arc::downgrade(wanted));
+            waiting.len() == 1
+        };
+        if first {
+            if let Err(error) = self.to_process(wire.owner, &DataFrame::Fetch(wire.id)) {
+                self.fetched(wire.id, &Err(export::not_sent("fetch", error)));
+            }
+        }
+    }
+
+    fn fetched(&self, object: ObjectId, outcome: &Result<crate::data::codec::Parts, TaskError>) {
+        let waiting = self.fetching.lock().remove(&object).unwrap_or_default();
+        for wanted in waiting.iter().filter_map(Weak::upgrade) {
+            wanted.fetched(outcome.clone());
+        }
+    }
+
+    // --- the end ---------------------------------------------------------------------------------------------------
+
+    /// The node is gone: nothing can be done any more.
+    fn node_gone(self: &Arc<Self>, reason: &str) {
+        if self.gone.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if !self.is_driver {
+            tracing::info!(reason, "the node is gone, and so is this worker");
+            std::process::exit(0);
+        }
+        tracing::error!(reason, "the node is gone");
+        let fetching = std::mem::take(&mut *self.fetching.lock());
+        for wanted in fetching.into_values().flatten().filter_map(|wanted| wanted.upgrade()) {
+            wanted.fetched(Err(disconnected()));
+        }
+        if let Some(node) = self.engine() {
+            for task in crate::live::snapshot(node.tag) {
+                task.fail(disconnected());
+            }
+        }
+    }
+}
+
+fn class_of(options: Option<&TaskOptions>) -> ClassSpec {
+    let default = TaskOptions::default();
+    let options = options.unwrap_or(&default);
+    ClassSpec { demand: options.resources(), strategy: options.strategy.clone() }
+}
+
+impl std::fmt::Debug for CoreWorker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CoreWorker").field("me", &self.me()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,390 @@
+//! What a process hears: from its node, and from other processes.
+//!
+//! Owns: handing each frame to whom it concerns, and starting the connections on the engine's arbiter. Decides nothing.
+
+use std::{
+    io::Write as _,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        Arc,
+    },
+    time::Instant,
+};
+
+use actinic_gcs::{NodeId, ObjectId, TaskId};
+use actix::ArbiterHandle;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{CoreWorker, BUSY_TICK, IDLE_TICK};
+use crate::{
+    cell::{Dependent, Waiter},
+    cluster::{
+        peer::{greeted, unix_halves, Conduit, Hears, Liveness, Peer},
+        wire::{Caller, DataFrame, FromNode, LeaseId, ProcessId, RunTask, WireOutcome},
+    },
+    context,
+    error::{TaskError, TaskErrorKind},
+    gcs_net::wire::{decode, FrameError},
+    node::Node,
+    panics,
+    task::Object,
+};
+
+impl CoreWorker {
+    /// Joins the process to its engine: from now on it hears and is heard. Runs on the arbiter that `arbiter` names.
+    pub fn attach(self: &Arc<Self>, node: &Arc<Node>, arbiter: ArbiterHandle) {
+        let _ = self.node.set(Arc::downgrade(node));
+        let _ = self.arbiter.set(arbiter);
+        let Some(stream) = self.connection.lock().take() else { return };
+        match UnixStream::from_std(stream) {
+            Ok(stream) => {
+                let ears = NodeEars { core: self.clone() };
+                Peer::start_on(unix_halves(stream), self.node_conduit.clone(), Liveness::Local, ears);
+            }
+            Err(error) => return self.node_gone(&error.to_string()),
+        }
+        let _ = std::fs::remove_file(&self.welcome.listen);
+        match UnixListener::bind(&self.welcome.listen) {
+            Ok(listener) => drop(actix_rt::spawn(listen(self.clone(), listener))),
+            // Others reach it through the node then.
+            Err(error) => tracing::warn!(%error, "no socket for other processes"),
+        }
+        actix_rt::spawn(tick(self.clone()));
+    }
+
+    /// Frames of another process.
+    fn hear(self: &Arc<Self>, from: ProcessId, frame: DataFrame) {
+        match frame {
+            DataFrame::Run(lease, run) => self.run(from, lease, *run),
+            DataFrame::Done { lease, task, ran_us, outcomes } => self.done(from, lease, task, ran_us, outcomes),
+            DataFrame::Cancel(task) => self.cancel_here(task),
+            DataFrame::Fetch(object) => self.asked(from, object),
+            DataFrame::Borrow(object) => {
+                if !self.state.lock().refs.on_borrow(object, from) {
+                    tracing::warn!(%object, %from, "a lost parent's child asks for an object that is gone");
+                }
+            }
+            DataFrame::Release { object, count } => {
+                let mut effects = Vec::new();
+                self.state.lock().refs.on_release(object, from, count, &mut effects);
+                self.carry_out_refs(effects);
+            }
+            DataFrame::Object { id, outcome } => {
+                let outcome = outcome.map(|value| self.import(from, value));
+                self.fetched(id, &outcome);
+            }
+        }
+    }
+
+    /// A task of another process is to run here.
+    fn run(self: &Arc<Self>, from: ProcessId, lease: LeaseId, run: RunTask) {
+        let Some(node) = self.engine() else { return };
+        let (id, function) = (run.id, run.function);
+        let imported = match self.functions.get(&function) {
+            // Decoding runs code of the user's.
+            Some(import) => panics::catch(|| import(self, from, run)).unwrap_or_else(|panic| {
+                let (type_name, message) = ("an argument".to_owned(), panic.message);
+                Err(TaskErrorKind::Codec { type_name, message }.into())
+            }),
+            None => Err(unknown_function(&node)),
+        };
+        match imported {
+            Ok(imported) => {
+                imported.task.head().keep_here();
+                self.running.lock().insert(id, Arc::downgrade(&imported.task));
+                let left = AtomicUsize::new(imported.objects.len());
+                let completion = Arc::new(Completion {
+                    core: self.clone(),
+                    owner: from,
+                    lease,
+                    task: id,
+                    came: Instant::now(),
+                    left,
+                    objects: Mutex::new(imported.objects.clone()),
+                });
+                let _ = context::with_thread(|thread| node.submit(&imported.task, thread));
+                for object in &imported.objects {
+                    if !object.register(Waiter::Dependent(completion.clone())) {
+                        completion.clone().dependency_ready();
+                    }
+                }
+                node.note_blocked();
+            }
+            Err(error) => {
+                let _ =
+                    self.to_process(from, &DataFrame::Done { lease, task: id, ran_us: 0, outcomes: vec![Err(error)] });
+            }
+        }
+    }
+
+    /// A task of this process has ended at a worker.
+    fn done(self: &Arc<Self>, from: ProcessId, lease: LeaseId, task: TaskId, ran_us: u64, outcomes: Vec<WireOutcome>) {
+        let mut effects = Vec::new();
+        let now = self.now();
+        let ended = self.state.lock().submit.on_done(now, lease, task, ran_us, &mut effects);
+        self.carry_out(effects);
+        let (Some(ended), Some(node)) = (ended, self.engine()) else { return };
+        let outcomes = outcomes.into_iter().map(|outcome| outcome.map(|value| self.import(from, value))).collect();
+        ended.0.settle(&node, outcomes);
+    }
+
+    fn cancel_here(&self, task: TaskId) {
+        let Some(task) = self.running.lock().get(&task).and_then(std::sync::Weak::upgrade) else { return };
+        let head = task.head();
+        if head.cancel_before_start() {
+            task.fail(head.cancelled_error());
+        } else {
+            task.nudge();
+        }
+    }
+
+    /// Somebody wants an object of this process.
+    fn asked(self: &Arc<Self>, from: ProcessId, object: ObjectId) {
+        let Some(pinned) = self.pinned.lock().get(&object).cloned() else {
+            let lost = TaskErrorKind::OwnerDied { object: object.to_string(), reason: "it has been freed".to_owned() };
+            let _ = self.to_process(from, &DataFrame::Object { id: object, outcome: Err(lost.into()) });
+            return;
+        };
+        let telling = Arc::new(Telling { core: self.clone(), to: from, object: pinned.clone() });
+        if !pinned.register(Waiter::Dependent(telling.clone())) {
+            telling.dependency_ready();
+        }
+    }
+
+    /// A process is gone.
+    fn process_gone(self: &Arc<Self>, process: ProcessId, reason: &str) {
+        self.ways.lock().remove(&process);
+        let (mut effects, mut ref_effects) = (Vec::new(), Vec::new());
+        {
+            let mut state = self.state.lock();
+            state.submit.on_gone(process, &mut effects);
+            state.refs.on_gone(process, &mut ref_effects);
+            state.submit.settle(&mut effects);
+        }
+        for effect in effects {
+            match effect {
+                super::SubmitEffect::Lost(task, worker) => self.lost(&task.0, worker, reason),
+                other => self.carry_out(vec![other]),
+            }
+        }
+        self.carry_out_refs(ref_effects);
+        let lost: Vec<ObjectId> = {
+            let fetching = self.fetching.lock();
+            let of_process = |waiting: &Vec<std::sync::Weak<super::ForeignRef>>| {
+                waiting.iter().filter_map(std::sync::Weak::upgrade).any(|wanted| wanted.wire().owner == process)
+            };
+            fetching.iter().filter(|(_, waiting)| of_process(waiting)).map(|(object, _)| *object).collect()
+        };
+        for object in lost {
+            let error = TaskErrorKind::OwnerDied { object: object.to_string(), reason: reason.to_owned() };
+            self.fetched(object, &Err(error.into()));
+        }
+        self.tick.notify_one();
+    }
+
+    fn all_of_node_gone(self: &Arc<Self>, node: NodeId, reason: &str) {
+        let on_node: Vec<ProcessId> = {
+            let ways = self.ways.lock();
+            ways.keys().copied().filter(|process| process.node == node).collect()
+        };
+        let leased = self.state.lock().submit.workers_on(node);
+        let mut all: Vec<ProcessId> = on_node.into_iter().chain(leased).collect();
+        all.sort_unstable();
+        all.dedup();
+        for process in all {
+            self.process_gone(process, &format!("its node was lost: {reason}"));
+        }
+    }
+}
+
+fn unknown_function(node: &Node) -> TaskError {
+    TaskErrorKind::Failed {
+        task: "a task".to_owned(),
+        node: node.name.clone(),
+        message: "the worker's executable has no such remote function".to_owned(),
+        causes: Vec::new(),
+    }
+    .into()
+}
+
+/// Waits for the results of a task that came from another process, and sends them back.
+struct Completion {
+    core: Arc<CoreWorker>,
+    owner: ProcessId,
+    lease: LeaseId,
+    task: TaskId,
+    came: Instant,
+    left: AtomicUsize,
+    objects: Mutex<Vec<Arc<dyn Object>>>,
+}
+
+impl Dependent for Completion {
+    fn dependency_ready(self: Arc<Self>) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        let objects = std::mem::take(&mut *self.objects.lock());
+        let now = Instant::now();
+        let before = std::mem::replace(&mut *self.core.last_done.lock(), now);
+        // Tasks of a lease run one after the other: this one began when it came, or when the one before ended.
+        let ran = now.duration_since(self.came.max(before));
+        let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
+        self.core.running.lock().remove(&self.task);
+        let outcomes = objects.iter().map(|object| self.core.outcome(object, self.owner)).collect();
+        let (lease, task) = (self.lease, self.task);
+        let done = DataFrame::Done { lease, task, ran_us, outcomes };
+        if let Err(error) = self.core.to_process(self.owner, &done) {
+            let outcomes = vec![Err(super::export::not_sent("a task", error))];
+            let _ = self.core.to_process(self.owner, &DataFrame::Done { lease, task, ran_us, outcomes });
+        }
+    }
+}
+
+/// Waits for an object that another process has asked for.
+struct Telling {
+    core: Arc<CoreWorker>,
+    to: ProcessId,
+    object: Arc<dyn Object>,
+}
+
+impl Dependent for Telling {
+    fn dependency_ready(self: Arc<Self>) {
+        let id = self.object.id();
+        let outcome = self.core.outcome(&self.object, self.to);
+        if let Err(error) = self.core.to_process(self.to, &DataFrame::Object { id, outcome }) {
+            let outcome = Err(super::export::not_sent("an object", error));
+            let _ = self.core.to_process(self.to, &DataFrame::Object { id, outcome });
+        }
+    }
+}
+
+/// What is heard of the node.
+struct NodeEars {
+    core: Arc<CoreWorker>,
+}
+
+impl Hears for NodeEars {
+    fn frames(&mut self, frames: Vec<Bytes>) -> Result<(), FrameError> {
+        let core = &self.core;
+        for frame in frames {
+            match decode::<FromNode>(&frame)? {
+                FromNode::Granted { class, lease, worker, socket, gpus } => {
+                    core.connect(worker, socket.as_deref());
+                    let mut effects = Vec::new();
+                    {
+                        let mut state = core.state.lock();
+                        state.gpus.insert(lease, gpus);
+                        let now = core.now();
+                        state.submit.on_granted(now, class, lease, worker, &mut effects);
+                    }
+                    core.carry_out(effects);
+                    core.tick.notify_one();
+                }
+                FromNode::Recall(lease) => {
+                    let mut effects = Vec::new();
+                    core.state.lock().submit.on_recalled(lease, &mut effects);
+                    core.carry_out(effects);
+                }
+                FromNode::Infeasible { class, reason } => {
+                    let mut effects = Vec::new();
+                    core.state.lock().submit.on_infeasible(class, &reason, &mut effects);
+                    core.carry_out(effects);
+                }
+                FromNode::Gone { process, reason } => core.process_gone(process, &reason),
+                FromNode::NodeGone { node, reason } => core.all_of_node_gone(node, &reason),
+                FromNode::Relay { from, body } => core.hear(from, decode(&body)?),
+                FromNode::Output { process, stderr, text } => print(process, stderr, &text),
+                FromNode::Welcome(_) | FromNode::Refused(_) | FromNode::Status(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, reason: &str) {
+        self.core.node_gone(reason);
+    }
+}
+
+/// What a worker has written, with its name before each line.
+fn print(process: ProcessId, stderr: bool, text: &str) {
+    let mut all = String::with_capacity(text.len() + 32);
+    for line in text.lines() {
+        all.push_str(&format!("(worker {process}) {line}\n"));
+    }
+    // A closed output is no reason to end.
+    let _ =
+        if stderr { std::io::stderr().write_all(all.as_bytes()) } else { std::io::stdout().write_all(all.as_bytes()) };
+}
+
+/// What is heard of another process.
+pub(super) struct ProcessEars {
+    core: Arc<CoreWorker>,
+    from: ProcessId,
+    conduit: Conduit,
+}
+
+impl ProcessEars {
+    pub(super) fn new(core: Arc<CoreWorker>, from: ProcessId, conduit: Conduit) -> Self {
+        Self { core, from, conduit }
+    }
+}
+
+impl Hears for ProcessEars {
+    fn frames(&mut self, frames: Vec<Bytes>) -> Result<(), FrameError> {
+        for frame in frames {
+            self.core.hear(self.from, decode(&frame)?);
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, reason: &str) {
+        tracing::debug!(process = %self.from, reason, "a process has hung up");
+        // Whether it has ended the node will say.
+        self.core.hung_up(self.from, &self.conduit);
+    }
+}
+
+async fn listen(core: Arc<CoreWorker>, listener: UnixListener) {
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else {
+            tokio::time::sleep(IDLE_TICK).await;
+            continue;
+        };
+        let core = core.clone();
+        actix_rt::spawn(async move {
+            match greeted(&mut stream).await.map(|greeting| greeting.caller) {
+                Ok(Caller::Process(from)) => {
+                    let conduit = Conduit::new();
+                    core.called(from, &conduit);
+                    let ears = ProcessEars::new(core, from, conduit.clone());
+                    Peer::start_on(unix_halves(stream), conduit, Liveness::Local, ears);
+                }
+                Ok(_) => tracing::warn!("a caller is no process of the node"),
+                Err(why) => tracing::warn!(why, "a caller is not let in"),
+            }
+        });
+    }
+}
+
+/// Tells the node what is wanted, at intervals while that changes, and gives idle leases back.
+async fn tick(core: Arc<CoreWorker>) {
+    loop {
+        core.tick.notified().await;
+        loop {
+            let mut effects = Vec::new();
+            let (queued, holds) = {
+                let now = core.now();
+                let mut state = core.state.lock();
+                state.submit.on_time(now, &mut effects);
+                (state.submit.has_queued(), state.submit.holds_any())
+            };
+            core.carry_out(effects);
+            if !queued && !holds {
+                break;
+            }
+            tokio::time::sleep(if queued { BUSY_TICK } else { IDLE_TICK }).await;
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Values and tasks on their way out of a process, and into it.
+//!
+//! Owns: turning the references beside a value's bytes into what another process understands, and back. Invariants: each
+//! reference that is sent was told to the [`super::RefCore`] first, each that has come was told as well; what cannot cross a
+//! process's border is an error that names it.
+
+use std::{any::Any, sync::Arc};
+
+use super::{CoreWorker, NotSent, Way};
+use crate::{
+    cluster::{
+        peer::{self, Conduit, Liveness, Peer},
+        refs::{ForeignRef, SharedRef},
+        wire::{Caller, DataFrame, Greeting, ProcessId, ToNode, WireRef, WireValue},
+    },
+    data::codec::{AnyRef, Parts},
+    error::{TaskError, TaskErrorKind},
+    gcs_net::wire::PROTOCOL_VERSION,
+    task::{Object, Task},
+};
+
+/// Sends values to one process.
+pub struct Exporter<'a> {
+    pub(super) core: &'a Arc<CoreWorker>,
+    pub(super) to: ProcessId,
+}
+
+/// A task of another process, and where its results will be.
+pub struct Imported {
+    /// The task.
+    pub task: Arc<dyn Task>,
+    /// Its objects, in order.
+    pub objects: Vec<Arc<dyn Object>>,
+}
+
+pub(super) fn not_sent(task: &str, error: NotSent) -> TaskError {
+    let message = format!("what it takes or gives could not be sent to another process: {error}");
+    TaskErrorKind::Failed { task: task.to_owned(), node: "this process".to_owned(), message, causes: Vec::new() }.into()
+}
+
+impl Exporter<'_> {
+    /// A value, ready to be sent.
+    ///
+    /// # Errors
+    /// That something inside of it cannot leave this process.
+    pub fn value(&self, parts: impl Into<Parts>) -> Result<WireValue, TaskError> {
+        let Parts { meta, buffers, refs } = parts.into();
+        let refs = refs.iter().map(|inner| self.reference(inner)).collect::<Result<_, _>>()?;
+        Ok(WireValue { meta, buffers, refs })
+    }
+
+    fn reference(&self, inner: &AnyRef) -> Result<WireRef, TaskError> {
+        let any: &(dyn Any + Send + Sync) = &**inner;
+        let object = match (any.downcast_ref::<SharedRef>(), any.downcast_ref::<ForeignRef>()) {
+            (Some(shared), _) => shared.object.clone(),
+            (_, Some(foreign)) => return Ok(self.send(foreign.wire())),
+            _ => {
+                let message = "an actor's handle, a queue or the like cannot leave its process in this version";
+                let type_name = "a handle".to_owned();
+                return Err(TaskErrorKind::Codec { type_name, message: message.to_owned() }.into());
+            }
+        };
+        Ok(match object.foreign() {
+            Some(foreign) => self.send(foreign.wire()),
+            None => {
+                let wire = WireRef { id: object.id(), owner: self.core.me() };
+                if self.core.state.lock().refs.on_send(wire.id, wire.owner, self.to) {
+                    self.core.pinned.lock().insert(wire.id, object);
+                }
+                wire
+            }
+        })
+    }
+
+    fn send(&self, wire: WireRef) -> WireRef {
+        let _ = self.core.state.lock().refs.on_send(wire.id, wire.owner, self.to);
+        wire
+    }
+}
+
+impl CoreWorker {
+    /// A value that has come from another process.
+    #[must_use]
+    pub fn import(self: &Arc<Self>, from: ProcessId, value: WireValue) -> Parts {
+        let WireValue { meta, buffers, refs } = value;
+        let refs: Vec<AnyRef> = refs.into_iter().map(|wire| self.receive(from, wire)).collect();
+        Parts { meta, buffers, refs: refs.into() }
+    }
+
+    fn receive(self: &Arc<Self>, from: ProcessId, wire: WireRef) -> AnyRef {
+        let mut effects = Vec::new();
+        self.state.lock().refs.on_receive(wire.id, wire.owner, from, &mut effects);
+        let home = (wire.owner == self.me()).then(|| self.pinned.lock().get(&wire.id).cloned()).flatten();
+        let received: AnyRef = match home.and_then(|object| Some((object.clone(), object.typed_ref()?))) {
+            // Before the effects are carried out, which may unpin it.
+            Some((object, typed)) => Arc::new(SharedRef { object, typed }),
+            None => ForeignRef::new(wire, self),
+        };
+        self.carry_out_refs(effects);
+        received
+    }
+
+    /// What became of an object of this process, ready to be sent.
+    pub(super) fn outcome(self: &Arc<Self>, object: &Arc<dyn Object>, to: ProcessId) -> Result<WireValue, TaskError> {
+        let encoded: Parts = object.encoded().unwrap_or_else(|| Err(super::disconnected()))?;
+        Exporter { core: self, to }.value(encoded)
+    }
+
+    // --- ways ------------------------------------------------------------------------------------------------------
+
+    /// Sends to another process.
+    pub(super) fn to_process(self: &Arc<Self>, to: ProcessId, frame: &DataFrame) -> Result<(), NotSent> {
+        match self.way_to(to) {
+            Way::Direct(conduit) => conduit.send(frame),
+            Way::ThroughNode => {
+                let body = rmp_serde::to_vec(frame).map_err(|_| NotSent::Unencodable)?;
+                self.node_conduit.send(&ToNode::Relay { to, body: body.into() })
+            }
+        }
+    }
+
+    fn way_to(self: &Arc<Self>, to: ProcessId) -> Way {
+        if let Some(way) = self.ways.lock().get(&to) {
+            return way.clone();
+        }
+        // Through the node, unless a socket is known: a grant names it, and processes of one node know each other's.
+        let socket = (to.node == self.me().node).then(|| self.socket_beside(to));
+        self.connect(to, socket.as_deref())
+    }
+
+    /// The socket of a process of the same node.
+    fn socket_beside(&self, process: ProcessId) -> String {
+        let own = std::path::Path::new(&self.welcome.listen);
+        own.with_file_name(format!("p{}.sock", process.worker.0)).to_string_lossy().into_owned()
+    }
+
+    /// Finds a way to a process: its own socket, if that is given and answers, else through the node.
+    pub(super) fn connect(self: &Arc<Self>, to: ProcessId, socket: Option<&str>) -> Way {
+        let mut ways = self.ways.lock();
+        if let Some(way) = ways.get(&to) {
+            return way.clone();
+        }
+        let way = match (socket, self.arbiter.get()) {
+            (Some(socket), Some(arbiter)) => match self.call(to, socket, arbiter) {
+                Ok(conduit) => Way::Direct(conduit),
+                Err(error) => {
+                    tracing::debug!(%to, %error, "a process is reached through the node");
+                    Way::ThroughNode
+                }
+            },
+            _ => Way::ThroughNode,
+        };
+        ways.insert(to, way.clone());
+        way
+    }
+
+    fn call(self: &Arc<Self>, to: ProcessId, socket: &str, arbiter: &actix::ArbiterHandle) -> std::io::Result<Conduit> {
+        let greeting = Greeting { version: PROTOCOL_VERSION, caller: Caller::Process(self.me()) };
+        let stream = peer::call_unix(socket.as_ref(), &greeting)?;
+        stream.set_nonblocking(true)?;
+        let (conduit, core) = (Conduit::new(), self.clone());
+        let outgoing = conduit.clone();
+        arbiter.spawn_fn(move || match tokio::net::UnixStream::from_std(stream) {
+            Ok(stream) => {
+                let ears = super::ears::ProcessEars::new(core, to, outgoing.clone());
+                Peer::start_on(peer::unix_halves(stream), outgoing, Liveness::Local, ears);
+            }
+            Err(error) => tracing::error!(%error, "a connection cannot be used"),
+        });
+        Ok(conduit)
+    }
+
+    /// A process has called.
+    pub(super) fn called(&self, from: ProcessId, conduit: &Conduit) {
+        self.ways.lock().entry(from).or_insert_with(|| Way::Direct(conduit.clone()));
+    }
+
+    /// A connection has ended.
+    pub(super) fn hung_up(&self, from: ProcessId, conduit: &Conduit) {
+        let mut ways = self.ways.lock();
+        if matches!(ways.get(&from), Some(Way::Direct(there)) if there.is(conduit)) {
+            ways.remove(&from);
+        }
+    }
+}

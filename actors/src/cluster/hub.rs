@@ -1,0 +1,110 @@
+//! Who is connected to a node, and the way to each.
+//!
+//! Owns: the conduits to this node's processes and to other nodes. Every actor of the node has a handle on it. Invariants: a
+//! frame for a process of another node goes through that node; what cannot be delivered is dropped, since whoever is gone is
+//! told of by those who noticed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use actinic_gcs::{NodeId, WorkerId};
+use parking_lot::RwLock;
+
+use super::{
+    peer::Conduit,
+    wire::{FromNode, NodeFrame, ProcessId},
+};
+
+/// The conduits.
+pub struct Hub {
+    /// This node.
+    pub node: NodeId,
+    processes: RwLock<BTreeMap<WorkerId, Conduit>>,
+    nodes: RwLock<BTreeMap<NodeId, Conduit>>,
+}
+
+impl Hub {
+    /// Of a node to which nobody is connected.
+    #[must_use]
+    pub fn new(node: NodeId) -> Arc<Self> {
+        Arc::new(Self { node, processes: RwLock::default(), nodes: RwLock::default() })
+    }
+
+    /// A process is connected.
+    pub fn add_process(&self, worker: WorkerId, conduit: Conduit) {
+        self.processes.write().insert(worker, conduit);
+    }
+
+    /// A process is gone; whether it was there.
+    pub fn remove_process(&self, worker: WorkerId) -> bool {
+        self.processes.write().remove(&worker).is_some()
+    }
+
+    /// A node is connected. Gives false, and keeps the one there is, where it was connected already.
+    pub fn add_node(&self, node: NodeId, conduit: Conduit) -> bool {
+        let mut nodes = self.nodes.write();
+        if nodes.contains_key(&node) {
+            return false;
+        }
+        nodes.insert(node, conduit);
+        true
+    }
+
+    /// A node's connection has ended; whether it was this one.
+    pub fn remove_node(&self, node: NodeId, conduit: &Conduit) -> bool {
+        let mut nodes = self.nodes.write();
+        let same = nodes.get(&node).is_some_and(|there| there.is(conduit));
+        if same {
+            nodes.remove(&node);
+        }
+        same
+    }
+
+    /// Whether a node is connected.
+    #[must_use]
+    pub fn has_node(&self, node: NodeId) -> bool {
+        self.nodes.read().contains_key(&node)
+    }
+
+    /// All nodes that are connected.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.nodes.read().keys().copied().collect()
+    }
+
+    /// Sends to a process, wherever it is.
+    pub fn to_process(&self, to: ProcessId, frame: FromNode) {
+        if to.node != self.node {
+            return self.to_node(to.node, &NodeFrame::ForProcess { to, frame: Box::new(frame) });
+        }
+        let conduit = self.processes.read().get(&to.worker).cloned();
+        match conduit.map(|conduit| conduit.send(&frame)) {
+            None => tracing::debug!(%to, "a frame for a process that is gone"),
+            Some(Err(error)) => tracing::warn!(%to, %error, "a frame was not sent"),
+            Some(Ok(())) => {}
+        }
+    }
+
+    /// Sends to another node.
+    pub fn to_node(&self, to: NodeId, frame: &NodeFrame) {
+        let conduit = self.nodes.read().get(&to).cloned();
+        match conduit.map(|conduit| conduit.send(frame)) {
+            None => tracing::debug!(%to, "a frame for a node that is not connected"),
+            Some(Err(error)) => tracing::warn!(%to, %error, "a frame was not sent"),
+            Some(Ok(())) => {}
+        }
+    }
+
+    /// Sends to every process of this node.
+    pub fn to_all_processes(&self, frame: &FromNode) {
+        for conduit in self.processes.read().values() {
+            let _ = conduit.send(frame);
+        }
+    }
+
+    /// Sends to every other node.
+    pub fn to_all_nodes(&self, frame: &NodeFrame) {
+        for conduit in self.nodes.read().values() {
+            let _ = conduit.send(frame);
+        }
+    }
+}

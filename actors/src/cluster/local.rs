@@ -1,0 +1,192 @@
+//! The cluster's `LocalScheduler`: who is leased which worker of this node.
+//!
+//! Owns: the Actix actor: its timer, and carrying out what [`core`] decides. Invariant: one pass over all demands a batch of
+//! messages, however many they are.
+
+pub mod core;
+
+use std::{sync::Arc, time::Duration};
+
+use actinic_gcs::{Millis, NodeId};
+use actix::prelude::*;
+
+use self::core::{LocalCore, LocalEffect};
+use super::{
+    global::GlobalEvent,
+    node::NodeShared,
+    wire::{Demand, FromNode, JobCode, LeaseId, NodeFrame, NodeLoad, ProcessId, Spilled},
+    workers::PoolEvent,
+};
+use crate::placement::NodeResources;
+
+/// Between two words on how the node is, while that changes.
+const REPORT: Duration = Duration::from_millis(50);
+/// Words on how the node is that may be left out while nothing changes.
+const SAME_MAX: u32 = 20;
+
+/// What the scheduler is told.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub enum LocalEvent {
+    /// A process of this node wants leases.
+    Demand(ProcessId, Arc<JobCode>, Demand),
+    /// A demand was placed here.
+    Place(Box<Spilled>),
+    /// A lease has ended.
+    Return(LeaseId),
+    /// A lease has its worker.
+    Worker(LeaseId, ProcessId),
+    /// A lease can have none.
+    NoWorker(LeaseId, String),
+    /// A process is gone.
+    Gone(ProcessId),
+    /// Another node is there.
+    Peer(NodeId),
+    /// Another node is gone.
+    PeerGone(NodeId),
+}
+
+/// What waits on this node, for people.
+#[derive(Message, Debug)]
+#[rtype(result = "Vec<String>")]
+pub struct Waiting;
+
+/// The actor.
+pub struct LocalScheduler {
+    shared: Arc<NodeShared>,
+    core: LocalCore,
+    effects: Vec<LocalEffect>,
+    pass_due: bool,
+    timer: Option<(Millis, SpawnHandle)>,
+    told: NodeLoad,
+    same: u32,
+}
+
+impl LocalScheduler {
+    /// The scheduler of a node that has what its spec says.
+    #[must_use]
+    pub fn new(shared: Arc<NodeShared>) -> Self {
+        let core = LocalCore::new(shared.spec.id, NodeResources::new(shared.spec.resources.clone()));
+        let (effects, told) = (Vec::new(), NodeLoad::default());
+        Self { shared, core, effects, pass_due: false, timer: None, told, same: 0 }
+    }
+
+    fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                LocalEffect::NeedWorker { lease, code } => self.shared.pool(PoolEvent::Need(lease, code)),
+                LocalEffect::Ended(lease) => self.shared.pool(PoolEvent::Ended(lease)),
+                LocalEffect::Grant { owner, class, lease, worker, gpus } => {
+                    let socket = self.shared.socket_of(worker, owner);
+                    self.shared.hub.to_process(owner, FromNode::Granted { class, lease, worker, socket, gpus });
+                }
+                LocalEffect::Recall(owner, lease) => self.shared.hub.to_process(owner, FromNode::Recall(lease)),
+                LocalEffect::Infeasible(owner, class, reason) => {
+                    self.shared.hub.to_process(owner, FromNode::Infeasible { class, reason });
+                }
+                LocalEffect::Spill(spilled) => self.spill(spilled),
+                LocalEffect::Place(node, placed) => self.shared.hub.to_node(node, &NodeFrame::Place(placed)),
+            }
+        }
+        self.arm(ctx);
+    }
+
+    /// To the head's global scheduler, or this node's own where the head is away: any can do it.
+    fn spill(&self, spilled: Box<Spilled>) {
+        match self.shared.head_node() {
+            Some(head) if head != self.shared.spec.id && self.shared.hub.has_node(head) => {
+                self.shared.hub.to_node(head, &NodeFrame::Spilled(spilled));
+            }
+            _ => self.shared.global(GlobalEvent::Spilled(spilled)),
+        }
+    }
+
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let Some(deadline) = self.core.deadline() else { return };
+        if self.timer.as_ref().is_some_and(|(at, _)| *at <= deadline) {
+            return;
+        }
+        if let Some((_, timer)) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        // At least a tick away: what is overdue because nothing can be done about it must not spin.
+        let wait = Duration::from_millis(deadline.0.saturating_sub(self.shared.now().0).max(5));
+        let timer = ctx.run_later(wait, |this, ctx| {
+            this.timer = None;
+            this.pass(ctx);
+        });
+        self.timer = Some((deadline, timer));
+    }
+
+    fn pass(&mut self, ctx: &mut Context<Self>) {
+        self.pass_due = false;
+        self.core.dispatch(self.shared.now(), &mut self.effects);
+        self.carry_out(ctx);
+    }
+
+    fn report(&mut self) {
+        let load = self.core.load(self.shared.workers(), self.told.revision);
+        if load == self.told && self.same < SAME_MAX {
+            self.same += 1;
+            return;
+        }
+        self.same = 0;
+        self.told = NodeLoad { revision: load.revision + 1, ..load };
+        self.shared.global(GlobalEvent::Load(self.shared.spec.id, self.told.clone()));
+        self.shared.hub.to_all_nodes(&NodeFrame::Load(self.told.clone()));
+    }
+}
+
+impl Actor for LocalScheduler {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(1_024);
+        ctx.run_interval(REPORT, |this, _| this.report());
+    }
+}
+
+/// Sent to oneself: it comes after all that has arrived by now.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Pass;
+
+impl Handler<Pass> for LocalScheduler {
+    type Result = ();
+
+    fn handle(&mut self, _: Pass, ctx: &mut Context<Self>) {
+        self.pass(ctx);
+    }
+}
+
+impl Handler<LocalEvent> for LocalScheduler {
+    type Result = ();
+
+    fn handle(&mut self, event: LocalEvent, ctx: &mut Context<Self>) {
+        let now = self.shared.now();
+        match event {
+            LocalEvent::Demand(owner, code, demand) => {
+                self.core.on_demand(now, owner, &code, demand, &mut self.effects);
+            }
+            LocalEvent::Place(placed) => self.core.on_place(now, *placed),
+            LocalEvent::Return(lease) => self.core.on_return(lease, &mut self.effects),
+            LocalEvent::Worker(lease, worker) => self.core.on_worker(lease, worker, &mut self.effects),
+            LocalEvent::NoWorker(lease, reason) => self.core.on_no_worker(lease, &reason, &mut self.effects),
+            LocalEvent::Gone(process) => self.core.on_gone(process, &mut self.effects),
+            LocalEvent::Peer(node) => self.core.on_peer(node),
+            LocalEvent::PeerGone(node) => self.core.on_peer_gone(node, &mut self.effects),
+        }
+        self.carry_out(ctx);
+        if !std::mem::replace(&mut self.pass_due, true) {
+            ctx.notify(Pass);
+        }
+    }
+}
+
+impl Handler<Waiting> for LocalScheduler {
+    type Result = Vec<String>;
+
+    fn handle(&mut self, _: Waiting, _: &mut Context<Self>) -> Vec<String> {
+        self.core.waiting()
+    }
+}

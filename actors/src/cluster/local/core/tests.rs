@@ -1,0 +1,189 @@
+use actinic_gcs::{resources::CPU, JobId, WorkerId};
+
+use super::*;
+use crate::cluster::wire::ExeHash;
+
+fn process(node: u128, worker: u32) -> ProcessId {
+    ProcessId { node: NodeId(node), worker: WorkerId(worker) }
+}
+
+fn code(owner: ProcessId) -> JobCode {
+    JobCode {
+        job: JobId(1),
+        exe: ExeHash([0; 32]),
+        exe_bytes: 1,
+        namespace: "default".to_owned(),
+        driver: owner,
+        cwd: String::new(),
+        env: Vec::new(),
+        functions: 0,
+    }
+}
+
+fn spec(cpus: f64, strategy: SchedulingStrategy) -> ClassSpec {
+    ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy }
+}
+
+struct Kit {
+    core: LocalCore,
+    effects: Vec<LocalEffect>,
+    revision: u64,
+}
+
+fn kit(cpus: f64) -> Kit {
+    let resources = NodeResources::new(ResourceSet::new().with(CPU, cpus));
+    Kit { core: LocalCore::new(NodeId(1), resources), effects: Vec::new(), revision: 0 }
+}
+
+impl Kit {
+    fn demand(&mut self, now: u64, owner: u32, cpus: f64, want: u32) -> Vec<LocalEffect> {
+        self.ask(now, owner, spec(cpus, SchedulingStrategy::Default), want)
+    }
+
+    fn ask(&mut self, now: u64, owner: u32, spec: ClassSpec, want: u32) -> Vec<LocalEffect> {
+        self.revision += 1;
+        let (owner, revision) = (process(1, owner), self.revision);
+        let demand = Demand { class: ClassId(0), spec, want, revision };
+        self.core.on_demand(Millis(now), owner, &code(owner), demand, &mut self.effects);
+        self.pass(now)
+    }
+
+    fn pass(&mut self, now: u64) -> Vec<LocalEffect> {
+        self.core.dispatch(Millis(now), &mut self.effects);
+        self.core.sanity_check();
+        std::mem::take(&mut self.effects)
+    }
+}
+
+fn needed(effects: &[LocalEffect]) -> Vec<u64> {
+    let need = |effect: &LocalEffect| match effect {
+        LocalEffect::NeedWorker { lease, .. } => Some(lease.number),
+        _ => None,
+    };
+    effects.iter().filter_map(need).collect()
+}
+
+fn lease(number: u64) -> LeaseId {
+    LeaseId { node: NodeId(1), number }
+}
+
+#[test]
+fn what_is_free_is_leased_and_no_more() {
+    let mut kit = kit(2.0);
+    let effects = kit.demand(0, 1, 1.0, 5);
+    let needed = needed(&effects);
+    assert_eq!(needed.len(), 2);
+    kit.core.on_worker(lease(needed[0]), process(1, 50), &mut kit.effects);
+    let granted = kit.pass(0);
+    assert!(matches!(granted[..], [LocalEffect::Grant { worker, .. }] if worker == process(1, 50)));
+}
+
+#[test]
+fn two_owners_share_what_there_is() {
+    let mut kit = kit(4.0);
+    kit.demand(0, 1, 1.0, 1);
+    let first = needed(&kit.demand(0, 2, 1.0, 10));
+    assert_eq!(first.len(), 3);
+    kit.core.on_return(lease(first[0]), &mut kit.effects);
+    let before = kit.pass(0);
+    assert_eq!(needed(&before).len(), 1, "its own, while nobody else wants it");
+    kit.demand(0, 1, 1.0, 10);
+    kit.core.on_return(lease(first[1]), &mut kit.effects);
+    kit.pass(0);
+    let held = |owner| {
+        kit.core.wanted.iter().filter(|(key, _)| key.owner == process(1, owner)).map(|(_, wanted)| wanted.held).sum()
+    };
+    assert_eq!((held(1), held(2)), (2_u32, 2_u32));
+}
+
+#[test]
+fn a_late_word_changes_nothing() {
+    let mut kit = kit(1.0);
+    kit.demand(0, 1, 1.0, 0);
+    let owner = process(1, 1);
+    let late = Demand { class: ClassId(0), spec: spec(1.0, SchedulingStrategy::Default), want: 1, revision: 9 };
+    let older = Demand { want: 0, revision: 8, ..late.clone() };
+    kit.core.on_demand(Millis(0), owner, &code(owner), late, &mut kit.effects);
+    kit.core.on_demand(Millis(0), owner, &code(owner), older, &mut kit.effects);
+    assert_eq!(needed(&kit.pass(0)).len(), 1);
+}
+
+#[test]
+fn what_stays_unmet_spills_over_once_others_are_there() {
+    let mut kit = kit(1.0);
+    kit.demand(0, 1, 1.0, 3);
+    assert_eq!(kit.pass(SPILL_AFTER_MS), []);
+    kit.core.on_peer(NodeId(2));
+    let effects = kit.pass(SPILL_AFTER_MS);
+    assert!(matches!(&effects[..], [LocalEffect::Spill(spilled)] if spilled.want == 2));
+    assert_eq!(kit.pass(SPILL_AFTER_MS + 1), []);
+    let again = kit.pass(SPILL_AFTER_MS + REFRESH_MS);
+    assert!(matches!(&again[..], [LocalEffect::Spill(spilled)] if spilled.want == 2));
+    let fewer = kit.demand(SPILL_AFTER_MS + REFRESH_MS, 1, 1.0, 1);
+    assert!(matches!(&fewer[..], [LocalEffect::Spill(spilled)] if spilled.want == 0));
+}
+
+#[test]
+fn what_this_node_can_never_hold_spills_over_at_once() {
+    let mut kit = kit(1.0);
+    kit.core.on_peer(NodeId(2));
+    let effects = kit.demand(0, 1, 4.0, 1);
+    assert!(matches!(&effects[..], [LocalEffect::Spill(spilled)] if spilled.want == 1));
+    assert!(kit.core.waiting()[0].contains("4 CPU"), "{:?}", kit.core.waiting());
+}
+
+#[test]
+fn a_spread_demand_is_placed_by_others_only() {
+    let mut kit = kit(4.0);
+    kit.core.on_peer(NodeId(2));
+    let effects = kit.ask(0, 1, spec(1.0, SchedulingStrategy::Spread), 4);
+    assert!(matches!(&effects[..], [LocalEffect::Spill(spilled)] if spilled.want == 4));
+}
+
+#[test]
+fn affinity_goes_to_its_node_and_nowhere_else() {
+    let mut kit = kit(4.0);
+    kit.core.on_peer(NodeId(2));
+    let to = |node, soft| spec(1.0, SchedulingStrategy::NodeAffinity { node: NodeId(node), soft });
+    let effects = kit.ask(0, 1, to(2, false), 1);
+    assert!(matches!(&effects[..], [LocalEffect::Place(NodeId(2), _)]));
+    let effects = kit.ask(0, 2, to(3, false), 1);
+    assert!(matches!(&effects[..], [LocalEffect::Infeasible(..)]));
+    let effects = kit.ask(0, 3, to(3, true), 1);
+    assert_eq!(needed(&effects).len(), 1);
+}
+
+#[test]
+fn what_was_placed_here_is_forgotten_unless_it_is_told_again() {
+    let mut kit = kit(0.0);
+    let owner = process(2, 1);
+    let (class, spec) = (ClassId(0), spec(1.0, SchedulingStrategy::Default));
+    let placed = Spilled { owner, code: code(owner), class, spec, want: 1, revision: 1 };
+    kit.core.on_place(Millis(0), placed);
+    kit.pass(PLACED_MS_MAX - 1);
+    assert_eq!(kit.core.load(0, 0).waiting, 1);
+    kit.pass(PLACED_MS_MAX);
+    assert_eq!(kit.core.load(0, 0).waiting, 0);
+}
+
+#[test]
+fn who_holds_nothing_for_long_gets_something_back_from_who_holds_most() {
+    let mut kit = kit(2.0);
+    let first = needed(&kit.demand(0, 1, 1.0, 2));
+    first.iter().for_each(|number| kit.core.on_worker(lease(*number), process(1, 50), &mut kit.effects));
+    kit.pass(0);
+    kit.demand(0, 2, 1.0, 1);
+    let effects = kit.pass(RECALL_AFTER_MS);
+    assert!(matches!(effects[..], [LocalEffect::Recall(owner, _)] if owner == process(1, 1)));
+    assert_eq!(kit.pass(RECALL_AFTER_MS + 1), [], "one at a time");
+}
+
+#[test]
+fn who_is_gone_holds_and_wants_nothing() {
+    let mut kit = kit(2.0);
+    let first = needed(&kit.demand(0, 1, 1.0, 5));
+    kit.core.on_gone(process(1, 1), &mut kit.effects);
+    let effects = kit.pass(0);
+    assert_eq!(effects.len(), first.len());
+    assert_eq!(kit.core.load(0, 0).free.of(CPU).units(), 2.0);
+}

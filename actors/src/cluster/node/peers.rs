@@ -1,0 +1,170 @@
+//! What a node hears: from its processes, and from other nodes.
+//!
+//! Owns: handing each frame to the actor that it concerns. Decides nothing.
+
+use std::sync::{Arc, Weak};
+
+use actinic_gcs::{spec::NodeSpec, tables::JobWrite};
+use actix::prelude::*;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+use super::NodeShared;
+use crate::{
+    cluster::{
+        global::GlobalEvent,
+        local::LocalEvent,
+        peer::{tcp_halves, Conduit, Hears, Liveness, Peer},
+        wire::{FromNode, JobCode, NodeFrame, ProcessId, ToNode},
+        workers::PoolEvent,
+    },
+    gcs_net::{
+        wire::{decode, FrameError},
+        Visitors,
+    },
+};
+
+/// What is heard of one process.
+pub(super) struct ProcessEars {
+    shared: Arc<NodeShared>,
+    process: ProcessId,
+    code: Arc<JobCode>,
+}
+
+impl ProcessEars {
+    pub(super) fn new(shared: Arc<NodeShared>, process: ProcessId, code: Arc<JobCode>) -> Self {
+        Self { shared, process, code }
+    }
+}
+
+impl Hears for ProcessEars {
+    fn frames(&mut self, frames: Vec<Bytes>) -> Result<(), FrameError> {
+        for frame in frames {
+            match decode::<ToNode>(&frame)? {
+                ToNode::Demand(demand) => {
+                    self.shared.local(LocalEvent::Demand(self.process, self.code.clone(), demand));
+                }
+                ToNode::Return(lease) if lease.node == self.shared.spec.id => {
+                    self.shared.local(LocalEvent::Return(lease));
+                }
+                ToNode::Return(lease) => self.shared.hub.to_node(lease.node, &NodeFrame::Return(lease)),
+                ToNode::Ready => self.shared.pool(PoolEvent::Ready(self.process.worker)),
+                ToNode::Relay { to, body } => {
+                    self.shared.hub.to_process(to, FromNode::Relay { from: self.process, body });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, reason: &str) {
+        tracing::debug!(process = %self.process, reason, "a process is gone");
+        if self.process != self.code.driver {
+            // Its end is told with its exit status, which says more.
+            self.shared.hub.remove_process(self.process.worker);
+            return self.shared.pool(PoolEvent::Lost(self.process.worker));
+        }
+        let finish = JobWrite::Finish { job: self.code.job, outcome: actinic_gcs::spec::JobOutcome::Succeeded };
+        drop(self.shared.gcs.submit(actinic_gcs::shard::Request::Write(finish.into())));
+        self.shared.process_gone(self.process, reason);
+    }
+}
+
+/// What is heard of another node.
+struct NodeEars {
+    shared: Arc<NodeShared>,
+    spec: NodeSpec,
+    conduit: Conduit,
+}
+
+impl NodeEars {
+    fn hear(&self, frame: NodeFrame) {
+        let shared = &self.shared;
+        match frame {
+            NodeFrame::Hello(_) => {}
+            NodeFrame::Load(load) => shared.global(GlobalEvent::Load(self.spec.id, load)),
+            NodeFrame::Spilled(spilled) => shared.global(GlobalEvent::Spilled(spilled)),
+            NodeFrame::Place(placed) => shared.local(LocalEvent::Place(placed)),
+            NodeFrame::Infeasible { owner, class, reason } => {
+                shared.hub.to_process(owner, FromNode::Infeasible { class, reason });
+            }
+            // Never further: it has come to where the process is, or nowhere.
+            NodeFrame::ForProcess { to, frame } if to.node == shared.spec.id => shared.hub.to_process(to, *frame),
+            NodeFrame::ForProcess { .. } => {}
+            NodeFrame::Return(lease) => shared.local(LocalEvent::Return(lease)),
+            NodeFrame::Gone { process, reason } => {
+                shared.local(LocalEvent::Gone(process));
+                shared.hub.to_all_processes(&FromNode::Gone { process, reason });
+            }
+            NodeFrame::JobGone(job) => shared.pool(PoolEvent::JobGone(job)),
+            NodeFrame::FetchExe { exe, offset } => {
+                let (shared, conduit) = (shared.clone(), self.conduit.clone());
+                actix_rt::task::spawn_blocking(move || {
+                    let bytes = shared.exes.part(exe, offset).map_err(|error| error.to_string());
+                    let _ = conduit.send(&NodeFrame::ExePart { exe, offset, bytes });
+                });
+            }
+            NodeFrame::ExePart { exe, offset, bytes } => shared.pool(PoolEvent::Part(exe, offset, bytes)),
+        }
+    }
+}
+
+impl Hears for NodeEars {
+    fn frames(&mut self, frames: Vec<Bytes>) -> Result<(), FrameError> {
+        for frame in frames {
+            self.hear(decode(&frame)?);
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, reason: &str) {
+        let node = self.spec.id;
+        if self.shared.hub.remove_node(node, &self.conduit) {
+            tracing::warn!(%node, reason, "the connection to a node has ended");
+            self.shared.others.write().remove(&node);
+            self.shared.local(LocalEvent::PeerGone(node));
+            self.shared.global(GlobalEvent::NodeGone(node));
+            self.shared.hub.to_all_processes(&FromNode::NodeGone { node, reason: reason.to_owned() });
+        }
+    }
+}
+
+/// A node is connected, on the arbiter at hand.
+pub(super) fn welcome(shared: &Arc<NodeShared>, spec: NodeSpec, stream: TcpStream) {
+    let conduit = Conduit::new();
+    if spec.id == shared.spec.id || !shared.hub.add_node(spec.id, conduit.clone()) {
+        return;
+    }
+    shared.others.write().insert(spec.id, spec.clone());
+    shared.local(LocalEvent::Peer(spec.id));
+    shared.global(GlobalEvent::Node(Box::new(spec.clone())));
+    let ears = NodeEars { shared: shared.clone(), spec, conduit: conduit.clone() };
+    Peer::start_on(tcp_halves(stream), conduit, Liveness::Remote, ears);
+}
+
+/// Nodes that call; those who come before this one is ready are hung up on, and call again.
+#[derive(Clone, Default)]
+pub(super) struct Callers(Arc<Mutex<Option<(Weak<NodeShared>, ArbiterHandle)>>>);
+
+impl Callers {
+    /// From now on callers are let in, on the arbiter that `arbiter` names.
+    pub(super) fn lead_to(&self, shared: &Arc<NodeShared>) {
+        let weak = Arc::downgrade(shared);
+        let here = self.clone();
+        shared.callers.get_or_init(|| Box::new(move |arbiter| *here.0.lock() = Some((weak.clone(), arbiter))));
+    }
+
+    /// For the listener.
+    pub(super) fn visitors(&self) -> Visitors {
+        let here = self.clone();
+        Visitors::new(move |spec, stream| {
+            let Some((shared, arbiter)) = here.0.lock().clone() else { return };
+            arbiter.spawn_fn(move || {
+                if let (Some(shared), Ok(stream)) = (shared.upgrade(), TcpStream::from_std(stream)) {
+                    welcome(&shared, spec, stream);
+                }
+            });
+        })
+    }
+}

@@ -1,0 +1,226 @@
+//! The `WorkerPool`: the worker processes of a node.
+//!
+//! Owns: starting and ending processes, fetching the executables they are started from, and passing on what they write.
+//! [`core`] decides which worker serves whom. Invariants: a worker ends with its node, however that ends, since its standard
+//! input is closed then; a process that has ended is told of once, with how it ended.
+
+pub mod core;
+mod start;
+
+use std::{collections::BTreeMap, os::unix::process::ExitStatusExt, process::ExitStatus, sync::Arc, time::Duration};
+
+use actinic_gcs::{JobId, WorkerId};
+use actix::prelude::*;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use self::core::{PoolCore, PoolEffect};
+pub use self::start::{Role, ROLE};
+use super::{
+    executable::Arriving,
+    local::LocalEvent,
+    node::NodeShared,
+    wire::{ExeHash, JobCode, LeaseId, NodeFrame, ProcessId},
+};
+
+/// Between looks at workers that nobody needs.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What the pool is told.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub enum PoolEvent {
+    /// A job is there: start workers ahead of need.
+    Job(Box<JobCode>, usize),
+    /// A lease needs a worker.
+    Need(LeaseId, Box<JobCode>),
+    /// A lease has ended.
+    Ended(LeaseId),
+    /// A worker can serve.
+    Ready(WorkerId),
+    /// A worker's connection has ended: so must the process.
+    Lost(WorkerId),
+    /// A job has ended.
+    JobGone(JobId),
+    /// A piece of an executable has come.
+    Part(ExeHash, u64, Result<Bytes, String>),
+}
+
+/// A worker process has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Exited {
+    worker: WorkerId,
+    how: Result<ExitStatus, String>,
+}
+
+/// An executable that is on its way, and who waits to be started from it.
+struct Wanted {
+    arriving: Arriving,
+    starts: Vec<(WorkerId, JobCode)>,
+}
+
+/// The actor.
+pub struct WorkerPool {
+    shared: Arc<NodeShared>,
+    core: PoolCore,
+    effects: Vec<PoolEffect>,
+    /// Each ends its process when it is dropped.
+    running: BTreeMap<WorkerId, oneshot::Sender<()>>,
+    arriving: BTreeMap<ExeHash, Wanted>,
+}
+
+impl WorkerPool {
+    /// A pool without workers.
+    #[must_use]
+    pub fn new(shared: Arc<NodeShared>) -> Self {
+        let (running, arriving) = (BTreeMap::new(), BTreeMap::new());
+        Self { shared, core: PoolCore::new(), effects: Vec::new(), running, arriving }
+    }
+
+    fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                PoolEffect::Start(worker, code) => self.start(worker, *code, ctx),
+                PoolEffect::Assign(lease, worker) => {
+                    let worker = ProcessId { node: self.shared.spec.id, worker };
+                    self.shared.local(LocalEvent::Worker(lease, worker));
+                }
+                PoolEffect::Stop(worker) => drop(self.running.remove(&worker)),
+                PoolEffect::NoWorker(lease, why) => self.shared.local(LocalEvent::NoWorker(lease, why)),
+            }
+        }
+        self.shared.set_workers(self.core.len() as u32);
+        if !self.effects.is_empty() {
+            self.carry_out(ctx);
+        }
+    }
+
+    fn start(&mut self, worker: WorkerId, code: JobCode, ctx: &mut Context<Self>) {
+        if self.shared.exes.has(code.exe) {
+            return self.spawn(worker, &code, ctx);
+        }
+        if let Some(wanted) = self.arriving.get_mut(&code.exe) {
+            return wanted.starts.push((worker, code));
+        }
+        match self.shared.exes.arriving(code.exe) {
+            Ok(arriving) => {
+                let fetch = NodeFrame::FetchExe { exe: code.exe, offset: 0 };
+                self.shared.hub.to_node(code.driver.node, &fetch);
+                self.arriving.insert(code.exe, Wanted { arriving, starts: vec![(worker, code)] });
+            }
+            Err(error) => self.core.on_no_code(code.job, &no_room(&error.to_string()), &mut self.effects),
+        }
+    }
+
+    fn spawn(&mut self, worker: WorkerId, code: &JobCode, ctx: &mut Context<Self>) {
+        self.shared.set_code(worker, code);
+        let me = ctx.address();
+        match start::start(&self.shared, worker, code) {
+            Ok(child) => {
+                let (stop, stopped) = oneshot::channel();
+                self.running.insert(worker, stop);
+                let node = self.shared.clone();
+                let driver = code.driver;
+                actix_rt::spawn(async move {
+                    let how = start::attend(child, stopped, &node, worker, driver).await;
+                    me.do_send(Exited { worker, how });
+                });
+            }
+            Err(error) => {
+                let why = format!("a worker could not be started: {error}");
+                self.core.on_exit(worker, &why, &mut self.effects);
+            }
+        }
+    }
+
+    fn on_part(&mut self, exe: ExeHash, offset: u64, bytes: Result<Bytes, String>, ctx: &mut Context<Self>) {
+        let Some(mut wanted) = self.arriving.remove(&exe) else { return };
+        let done = match bytes {
+            Err(why) => Err(why),
+            Ok(bytes) => {
+                self.shared.exes.on_part(&mut wanted.arriving, offset, &bytes).map_err(|error| error.to_string())
+            }
+        };
+        match done {
+            Ok(true) => wanted.starts.into_iter().for_each(|(worker, code)| self.spawn(worker, &code, ctx)),
+            Ok(false) => {
+                let from = wanted.starts.first().map(|(_, code)| code.driver.node);
+                let offset = wanted.arriving.offset();
+                if let Some(from) = from {
+                    self.shared.hub.to_node(from, &NodeFrame::FetchExe { exe, offset });
+                }
+                self.arriving.insert(exe, wanted);
+            }
+            Err(why) => {
+                for (_, code) in wanted.starts {
+                    self.core.on_no_code(code.job, &no_room(&why), &mut self.effects);
+                }
+            }
+        }
+    }
+}
+
+fn no_room(why: &str) -> String {
+    format!("the driver's executable could not be brought to the node: {why}")
+}
+
+impl Actor for WorkerPool {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(1_024);
+        ctx.run_interval(LOOK, |this, ctx| {
+            this.core.on_time(this.shared.now(), &mut this.effects);
+            this.carry_out(ctx);
+        });
+    }
+}
+
+impl Handler<PoolEvent> for WorkerPool {
+    type Result = ();
+
+    fn handle(&mut self, event: PoolEvent, ctx: &mut Context<Self>) {
+        let now = self.shared.now();
+        match event {
+            PoolEvent::Job(code, ahead) => self.core.on_job(&code, ahead, &mut self.effects),
+            PoolEvent::Need(lease, code) => self.core.on_need(lease, &code, &mut self.effects),
+            PoolEvent::Ended(lease) => self.core.on_ended(now, lease, &mut self.effects),
+            PoolEvent::Ready(worker) => self.core.on_ready(now, worker, &mut self.effects),
+            PoolEvent::Lost(worker) => drop(self.running.remove(&worker)),
+            PoolEvent::JobGone(job) => self.core.on_job_gone(job, &mut self.effects),
+            PoolEvent::Part(exe, offset, bytes) => self.on_part(exe, offset, bytes, ctx),
+        }
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Exited> for WorkerPool {
+    type Result = ();
+
+    fn handle(&mut self, Exited { worker, how }: Exited, ctx: &mut Context<Self>) {
+        let reason = match how {
+            Ok(status) => match status.signal() {
+                Some(signal) => format!("its process was ended by signal {signal}{}", name_of_signal(signal)),
+                None => format!("its process ended with {status}"),
+            },
+            Err(error) => error,
+        };
+        self.running.remove(&worker);
+        self.core.on_exit(worker, &reason, &mut self.effects);
+        self.shared.process_gone(ProcessId { node: self.shared.spec.id, worker }, &reason);
+        self.carry_out(ctx);
+    }
+}
+
+fn name_of_signal(signal: i32) -> &'static str {
+    match signal {
+        libc::SIGABRT => " (SIGABRT: it aborted)",
+        libc::SIGSEGV => " (SIGSEGV: it broke memory safety, or overflowed its stack)",
+        libc::SIGKILL => " (SIGKILL: it was killed, possibly for lack of memory)",
+        libc::SIGBUS => " (SIGBUS)",
+        libc::SIGILL => " (SIGILL)",
+        libc::SIGTERM => " (SIGTERM)",
+        _ => "",
+    }
+}

@@ -1,0 +1,192 @@
+//! The `actinic` command: starts, stops and shows the nodes of a cluster.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use actinic::cluster::{ask, find, node_of, spawn_node, Caller, ClusterStatus, Found, NodeSettings};
+use clap::{Args, Parser, Subcommand};
+
+/// Nodes of an Actinic cluster.
+#[derive(Parser)]
+#[command(name = "actinic", version, about)]
+struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Starts a node on this machine.
+    Start(Start),
+    /// Ends all nodes of this user on this machine.
+    Stop,
+    /// Shows the cluster that runs on this machine.
+    Status,
+}
+
+#[derive(Args)]
+struct Start {
+    /// Begins a new cluster with this node.
+    #[arg(long, conflicts_with = "join", required_unless_present = "join")]
+    head: bool,
+    /// Joins the cluster of the head at this address.
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Option<String>,
+    /// The cluster's token; `actinic start --head` prints it. A head that is given none makes one.
+    #[arg(long, env = "ACTINIC_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Where this node listens for others.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "IP:PORT")]
+    listen: SocketAddr,
+    /// Under which address others reach it, if that is another one.
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// CPUs; those of the machine unless given.
+    #[arg(long)]
+    num_cpus: Option<f64>,
+    /// GPUs; none unless given.
+    #[arg(long)]
+    num_gpus: Option<f64>,
+    /// A resource of your own; may be given several times.
+    #[arg(long, value_name = "NAME=UNITS", value_parser = named::<f64>)]
+    resource: Vec<(String, f64)>,
+    /// A label; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = named::<String>)]
+    label: Vec<(String, String)>,
+    /// Keeps the head's control store in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    gcs_folder: Option<PathBuf>,
+}
+
+fn named<T: std::str::FromStr>(text: &str) -> Result<(String, T), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("'{text}' has no '='"))?;
+    let value = value.parse().map_err(|_| format!("'{value}' is not what {name} could be"))?;
+    Ok((name.to_owned(), value))
+}
+
+fn main() -> ExitCode {
+    actinic::cluster::play_role();
+    let outcome = match Command::parse().what {
+        What::Start(start) => begin(start),
+        What::Stop => stop(),
+        What::Status => status(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("actinic: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn begin(start: Start) -> Outcome {
+    let mut resources: BTreeMap<String, f64> = start.resource.into_iter().collect();
+    let given = [("CPU", start.num_cpus), ("GPU", start.num_gpus)];
+    resources.extend(given.into_iter().filter_map(|(name, units)| Some((name.to_owned(), units?))));
+    // A node of the same cluster on this machine knows the token.
+    let here = start.join.as_deref().and_then(|head| node_of(head).ok());
+    let token = start.token.or_else(|| here.map(|found| found.card.token));
+    let settings = NodeSettings {
+        join: start.join,
+        token,
+        listen: start.listen,
+        advertise: start.advertise,
+        resources,
+        labels: start.label.into_iter().collect(),
+        gcs_folder: start.gcs_folder,
+        attached: false,
+        apart: false,
+    };
+    let log = std::env::temp_dir().join(format!("actinic-node-{}.log", std::process::id()));
+    let node = spawn_node(settings, Some(&log)).map_err(|error| format!("{error}\n(its log: {})", log.display()))?;
+    let card = node.card.clone();
+    // It goes on without this command.
+    std::mem::forget(node);
+    println!("node {} runs at {} (process {}, log {})", &card.node[..8], card.address, card.pid, log.display());
+    if card.is_head {
+        println!();
+        println!("run a program on it:   ACTINIC_ADDRESS={} cargo run --example quickstart", card.address);
+        println!("add a node here:       actinic start --join {}", card.address);
+        println!("add one elsewhere:     ACTINIC_TOKEN={} actinic start --join {}", card.token, card.address);
+        println!("see it:                actinic status");
+        println!("end it:                actinic stop");
+    }
+    Ok(())
+}
+
+fn stop() -> Outcome {
+    let nodes = find()?;
+    if nodes.is_empty() {
+        println!("no node runs here");
+        return Ok(());
+    }
+    // Heads last, so that the others can say goodbye.
+    for found in nodes.iter().rev() {
+        match ask(found, Caller::Stop) {
+            Ok(_) => println!("node {} is ending", &found.card.node[..8]),
+            Err(error) => println!("node {}: {error}", &found.card.node[..8]),
+        }
+    }
+    for _ in 0..100 {
+        if find()?.is_empty() {
+            println!("all nodes have ended");
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let left: Vec<String> = find()?.iter().map(|found| found.card.pid.to_string()).collect();
+    Err(format!("these node processes have not ended in 5 s: {}; `kill -9` ends them", left.join(" ")).into())
+}
+
+fn status() -> Outcome {
+    let nodes = find()?;
+    let Some(found) = nodes.first() else {
+        println!("no node runs here; `actinic start --head` begins a cluster");
+        return Ok(());
+    };
+    let status = ask(found, Caller::Status)?;
+    show(found, &status);
+    Ok(())
+}
+
+fn show(found: &Found, status: &ClusterStatus) {
+    println!("cluster {} with its head at {}", &found.card.cluster[..8], found.card.head);
+    println!();
+    println!("{:<10} {:<22} {:<16} {:>8}  free / all", "node", "address", "host", "workers");
+    for node in &status.nodes {
+        let id = node.spec.id.to_string();
+        let resources: Vec<String> = node
+            .spec
+            .resources
+            .iter()
+            .filter(|(_, all)| !all.is_zero())
+            .map(|(name, all)| match name {
+                "memory" => format!("{:.1}/{:.1} GiB", gib(node.load.free.of(name).units()), gib(all.units())),
+                _ => format!("{}/{} {name}", node.load.free.of(name).units(), all.units()),
+            })
+            .collect();
+        let head = if node.spec.head { "*" } else { "" };
+        println!(
+            "{:<10} {:<22} {:<16} {:>8}  {}",
+            format!("{}{head}", &id[..8]),
+            node.spec.address,
+            node.spec.hostname,
+            node.load.workers,
+            resources.join(", ")
+        );
+    }
+    if !status.jobs.is_empty() {
+        let jobs: Vec<String> = status.jobs.iter().map(|job| job.0.to_string()).collect();
+        println!("\njobs with a driver here: {}", jobs.join(", "));
+    }
+    if !status.waiting.is_empty() {
+        println!("\nwaiting:");
+        status.waiting.iter().for_each(|waiting| println!("  {waiting}"));
+    }
+}
+
+fn gib(bytes: f64) -> f64 {
+    bytes / (1 << 30) as f64
+}
