@@ -37,7 +37,7 @@ impl Counter {
 }
 
 fn main() -> actinic::Result<()> {
-    let rt = Runtime::init()?; // embedded in this process
+    let rt = Runtime::init()?; // on the cluster at ACTINIC_ADDRESS if that is set, else embedded in this process
 
     let x = zeros.remote(1_000); // ObjectRef<Tensor<f64>>, at once
     let y = zeros.remote(1_000);

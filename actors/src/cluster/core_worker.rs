@@ -170,7 +170,7 @@ impl CoreWorker {
     }
 
     fn to_node(&self, frame: &ToNode) {
-        if let Err(error) = self.node_conduit.send(frame) {
+        if let Err(error) = self.node_conduit.send_now(frame) {
             tracing::warn!(%error, "the node does not hear");
         }
     }
@@ -228,7 +228,7 @@ impl CoreWorker {
                     self.state.lock().gpus.remove(&lease);
                     self.to_node(&ToNode::Return(lease));
                 }
-                SubmitEffect::Send { lease, worker, task } => self.send(lease, worker, &task.0),
+                SubmitEffect::Send { lease, worker, task, at_once } => self.send(lease, worker, &task.0, at_once),
                 SubmitEffect::Infeasible(task, reason) => {
                     let head = task.0.head();
                     let demand = head.options.as_ref().map_or("1 CPU".to_owned(), |o| o.resources().to_string());
@@ -240,13 +240,13 @@ impl CoreWorker {
         }
     }
 
-    fn send(self: &Arc<Self>, lease: LeaseId, worker: ProcessId, task: &Arc<dyn Task>) {
+    fn send(self: &Arc<Self>, lease: LeaseId, worker: ProcessId, task: &Arc<dyn Task>, at_once: bool) {
         let exporter = Exporter { core: self, to: worker };
         let exported = task.export(&exporter).unwrap_or_else(|| Err(disconnected()));
         let refused = match exported {
             Ok(mut run) => {
                 run.gpus = self.state.lock().gpus.get(&lease).cloned().unwrap_or_default();
-                let sent = self.to_process(worker, &DataFrame::Run(lease, Box::new(run)));
+                let sent = self.to_process_soon(worker, &DataFrame::Run(lease, Box::new(run)), at_once);
                 sent.err().map(|error| export::not_sent(task.head().name, error))
             }
             Err(error) => Some(error),

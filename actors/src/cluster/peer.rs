@@ -80,17 +80,35 @@ impl Conduit {
     /// # Errors
     /// [`NotSent`]; nothing of it was sent then.
     pub fn send(&self, frame: &impl Serialize) -> Result<(), NotSent> {
-        self.0.push(frame).map_err(|unsent| match unsent {
-            Unsent::Full => NotSent::Full,
-            Unsent::TooLong { bytes } => NotSent::TooLong { bytes },
-            Unsent::Unencodable => NotSent::Unencodable,
-        })
+        self.0.push(frame).map_err(not_sent)
+    }
+
+    /// Sends a frame, on this very thread if nothing waits before it.
+    ///
+    /// # Errors
+    /// [`NotSent`]; nothing of it was sent then.
+    pub fn send_now(&self, frame: &impl Serialize) -> Result<(), NotSent> {
+        self.0.push_now(frame).map_err(not_sent)
+    }
+
+    /// Lets [`Conduit::send_now`] write to this socket, the one of its connection.
+    pub fn write_to(&self, stream: std::os::unix::net::UnixStream) {
+        use std::io::Write;
+        self.0.write_by(Box::new(move |bytes| (&stream).write(bytes)));
     }
 
     /// Whether both lead to the same connection.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+fn not_sent(unsent: Unsent) -> NotSent {
+    match unsent {
+        Unsent::Full => NotSent::Full,
+        Unsent::TooLong { bytes } => NotSent::TooLong { bytes },
+        Unsent::Unencodable => NotSent::Unencodable,
     }
 }
 

@@ -4,9 +4,9 @@
 //! write was under way goes out in the next, as one. Does not own the connection's end. Invariants: putting something in
 //! never waits; the queue is bounded by one frame beyond its bound; a reader that takes nothing for too long is an error.
 
-use std::{io, time::Duration};
+use std::{io, sync::OnceLock, time::Duration};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{
@@ -38,18 +38,22 @@ struct Queue {
     writing: usize,
 }
 
+/// Writes to a socket without waiting.
+pub(crate) type WriteNow = Box<dyn Fn(&[u8]) -> io::Result<usize> + Send + Sync>;
+
 /// The queue.
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
     bytes_max: usize,
     filled: Notify,
     drained: Notify,
+    now: OnceLock<WriteNow>,
 }
 
 impl Outbox {
     /// An empty one that is full beyond so many bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { queue: Mutex::default(), bytes_max, filled: Notify::new(), drained: Notify::new() }
+        Self { queue: Mutex::default(), bytes_max, filled: Notify::new(), drained: Notify::new(), now: OnceLock::new() }
     }
 
     /// Puts a frame in.
@@ -65,25 +69,41 @@ impl Outbox {
         })
     }
 
+    /// From now on [`Outbox::push_now`] writes by itself what the socket takes at once.
+    pub(crate) fn write_by(&self, now: WriteNow) {
+        let _ = self.now.set(now);
+    }
+
+    /// Puts a frame in, and writes it on this very thread where nothing waits before it: whoever is waited for should not
+    /// wait for another thread first.
+    pub(crate) fn push_now(&self, body: &impl Serialize) -> Result<(), Unsent> {
+        let mut queue = self.queue.lock();
+        let idle = queue.waiting.is_empty() && queue.writing == 0;
+        let Some(now) = self.now.get().filter(|_| idle) else {
+            drop(queue);
+            return self.push(body);
+        };
+        encode_frame(&mut queue.waiting, |bytes| {
+            rmp_serde::encode::write(&mut bytes.writer(), body).map_err(|_| Unsent::Unencodable)
+        })?;
+        // Whatever goes wrong with the socket its reader and writer will notice.
+        if let Ok(written) = now(&queue.waiting) {
+            queue.waiting.advance(written);
+        }
+        if !queue.waiting.is_empty() {
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
     fn push_with(&self, encode: impl FnOnce(&mut BytesMut) -> Result<(), Unsent>) -> Result<(), Unsent> {
         let mut queue = self.queue.lock();
         if queue.waiting.len() + queue.writing > self.bytes_max {
             return Err(Unsent::Full);
         }
-        let start = queue.waiting.len();
-        queue.waiting.put_u32_le(0);
-        let encoded = encode(&mut queue.waiting);
-        let bytes = queue.waiting.len() - start - LENGTH_BYTES;
-        let encoded = encoded.and(if bytes > FRAME_BYTES_MAX { Err(Unsent::TooLong { bytes }) } else { Ok(()) });
-        match encoded {
-            Ok(()) => {
-                let length = u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
-                queue.waiting[start..start + LENGTH_BYTES].copy_from_slice(&length);
-                self.filled.notify_one();
-            }
-            Err(_) => queue.waiting.truncate(start),
-        }
-        encoded
+        encode_frame(&mut queue.waiting, encode)?;
+        self.filled.notify_one();
+        Ok(())
     }
 
     /// Bytes that are not written yet.
@@ -155,6 +175,26 @@ impl Outbox {
             }
         }
     }
+}
+
+/// Adds a frame, or nothing.
+fn encode_frame(
+    waiting: &mut BytesMut,
+    encode: impl FnOnce(&mut BytesMut) -> Result<(), Unsent>,
+) -> Result<(), Unsent> {
+    let start = waiting.len();
+    waiting.put_u32_le(0);
+    let encoded = encode(waiting);
+    let bytes = waiting.len() - start - LENGTH_BYTES;
+    let encoded = encoded.and(if bytes > FRAME_BYTES_MAX { Err(Unsent::TooLong { bytes }) } else { Ok(()) });
+    match encoded {
+        Ok(()) => {
+            let length = u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
+            waiting[start..start + LENGTH_BYTES].copy_from_slice(&length);
+        }
+        Err(_) => waiting.truncate(start),
+    }
+    encoded
 }
 
 #[cfg(test)]

@@ -38,6 +38,9 @@ impl CoreWorker {
         let _ = self.node.set(Arc::downgrade(node));
         let _ = self.arbiter.set(arbiter);
         let Some(stream) = self.connection.lock().take() else { return };
+        if let Ok(also) = stream.try_clone() {
+            self.node_conduit.write_to(also);
+        }
         match UnixStream::from_std(stream) {
             Ok(stream) => {
                 let ears = NodeEars { core: self.clone() };
@@ -104,13 +107,15 @@ impl CoreWorker {
                     left,
                     objects: Mutex::new(imported.objects.clone()),
                 });
-                let _ = context::with_thread(|thread| node.submit(&imported.task, thread));
+                let _ = context::with_thread(|thread| {
+                    node.submit(&imported.task, thread);
+                    node.lane.flush(&thread.outbox);
+                });
                 for object in &imported.objects {
                     if !object.register(Waiter::Dependent(completion.clone())) {
                         completion.clone().dependency_ready();
                     }
                 }
-                node.note_blocked();
             }
             Err(error) => {
                 let _ =
@@ -231,11 +236,15 @@ impl Dependent for Completion {
         // Tasks of a lease run one after the other: this one began when it came, or when the one before ended.
         let ran = now.duration_since(self.came.max(before));
         let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
-        self.core.running.lock().remove(&self.task);
+        let idle = {
+            let mut running = self.core.running.lock();
+            running.remove(&self.task);
+            running.is_empty()
+        };
         let outcomes = objects.iter().map(|object| self.core.outcome(object, self.owner)).collect();
         let (lease, task) = (self.lease, self.task);
         let done = DataFrame::Done { lease, task, ran_us, outcomes };
-        if let Err(error) = self.core.to_process(self.owner, &done) {
+        if let Err(error) = self.core.to_process_soon(self.owner, &done, idle) {
             let outcomes = vec![Err(super::export::not_sent("a task", error))];
             let _ = self.core.to_process(self.owner, &DataFrame::Done { lease, task, ran_us, outcomes });
         }
@@ -294,7 +303,12 @@ impl Hears for NodeEars {
                 }
                 FromNode::Gone { process, reason } => core.process_gone(process, &reason),
                 FromNode::NodeGone { node, reason } => core.all_of_node_gone(node, &reason),
-                FromNode::Relay { from, body } => core.hear(from, decode(&body)?),
+                FromNode::Relay { from, body } => {
+                    core.hear(from, decode(&body)?);
+                    if let Some(node) = core.engine() {
+                        node.note_blocked();
+                    }
+                }
                 FromNode::Output { process, stderr, text } => print(process, stderr, &text),
                 FromNode::Welcome(_) | FromNode::Refused(_) | FromNode::Status(_) => {}
             }
@@ -336,6 +350,10 @@ impl Hears for ProcessEars {
         for frame in frames {
             self.core.hear(self.from, decode(&frame)?);
         }
+        // Somebody should be awake for what has come.
+        if let Some(node) = self.core.engine() {
+            node.note_blocked();
+        }
         Ok(())
     }
 
@@ -357,6 +375,11 @@ async fn listen(core: Arc<CoreWorker>, listener: UnixListener) {
             match greeted(&mut stream).await.map(|greeting| greeting.caller) {
                 Ok(Caller::Process(from)) => {
                     let conduit = Conduit::new();
+                    let Ok(stream) = stream.into_std() else { return };
+                    if let Ok(also) = stream.try_clone() {
+                        conduit.write_to(also);
+                    }
+                    let Ok(stream) = UnixStream::from_std(stream) else { return };
                     core.called(from, &conduit);
                     let ears = ProcessEars::new(core, from, conduit.clone());
                     Peer::start_on(unix_halves(stream), conduit, Liveness::Local, ears);

@@ -110,7 +110,18 @@ impl CoreWorker {
 
     /// Sends to another process.
     pub(super) fn to_process(self: &Arc<Self>, to: ProcessId, frame: &DataFrame) -> Result<(), NotSent> {
+        self.to_process_soon(to, frame, false)
+    }
+
+    /// Sends to another process; at once, if somebody is likely to wait for it.
+    pub(super) fn to_process_soon(
+        self: &Arc<Self>,
+        to: ProcessId,
+        frame: &DataFrame,
+        at_once: bool,
+    ) -> Result<(), NotSent> {
         match self.way_to(to) {
+            Way::Direct(conduit) if at_once => conduit.send_now(frame),
             Way::Direct(conduit) => conduit.send(frame),
             Way::ThroughNode => {
                 let body = rmp_serde::to_vec(frame).map_err(|_| NotSent::Unencodable)?;
@@ -159,6 +170,7 @@ impl CoreWorker {
         let stream = peer::call_unix(socket.as_ref(), &greeting)?;
         stream.set_nonblocking(true)?;
         let (conduit, core) = (Conduit::new(), self.clone());
+        conduit.write_to(stream.try_clone()?);
         let outgoing = conduit.clone();
         arbiter.spawn_fn(move || match tokio::net::UnixStream::from_std(stream) {
             Ok(stream) => {

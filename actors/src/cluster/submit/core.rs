@@ -50,6 +50,8 @@ pub enum SubmitEffect<T> {
         worker: ProcessId,
         /// The task; it is kept until it is done as well.
         task: T,
+        /// Whether the worker had nothing to do.
+        at_once: bool,
     },
     /// Tell the node that a lease has ended.
     Return(LeaseId),
@@ -244,8 +246,9 @@ impl<T: Queued + Clone> SubmitCore<T> {
             let Some(held) = self.held.get_mut(&lease) else { return };
             let Some(task) = of.queue.pop_front() else { return };
             if task.claim() {
+                let at_once = held.under_way.is_empty();
                 held.under_way.push_back(task.clone());
-                effects.push(SubmitEffect::Send { lease, worker: held.worker, task });
+                effects.push(SubmitEffect::Send { lease, worker: held.worker, task, at_once });
             }
         }
     }

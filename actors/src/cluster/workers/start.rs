@@ -31,6 +31,9 @@ const OUTPUT_BYTES_MAX: usize = 32 << 10;
 /// How long a worker whose input was closed may take to end before it is killed.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// Attempts while the executable is said to be busy.
+const BUSY_MAX: u32 = 100;
+
 /// What a process is to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Role {
@@ -58,8 +61,15 @@ pub(super) fn start(shared: &NodeShared, worker: WorkerId, code: &JobCode) -> io
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
+        .kill_on_drop(true);
+    // A child that was forked a moment ago may still hold the file open for writing, until it runs its own program.
+    for _ in 0..BUSY_MAX {
+        match command.spawn() {
+            Err(error) if error.raw_os_error() == Some(libc::ETXTBSY) => std::thread::sleep(Duration::from_millis(2)),
+            started => return started,
+        }
+    }
+    command.spawn()
 }
 
 /// Passes on what the process writes until it ends, or until nobody needs it any more; gives how it ended.
