@@ -216,7 +216,7 @@ impl<T: Data> Output for Many<T> {
     }
 
     fn objects<K: Invoke<Out = Self>>(cell: &Arc<TaskCell<K>>) -> Vec<Arc<dyn Object>> {
-        cell.output().0.iter().map(|object| -> Arc<dyn Object> { object.clone() }).collect()
+        cell.output().0.iter().cloned().map(|object| object as Arc<dyn Object>).collect()
     }
 
     fn fail(&self, error: TaskError) {

@@ -123,7 +123,7 @@ fn errors_and_panics_come_back_as_what_they_are() {
     let panicked = rt.get(&panics.remote()).unwrap_err();
     assert!(panicked.to_string().contains("on purpose"), "{panicked}");
     // What depends on it fails alike.
-    let dependent = rt.get(&add.remote(&fails.remote(), 1)).unwrap_err();
+    let dependent = rt.get(&add.remote(fails.remote(), 1)).unwrap_err();
     assert_eq!(dependent, failed);
 }
 

@@ -79,6 +79,11 @@ impl std::fmt::Debug for ObjectStore {
     }
 }
 
+/// Removes the segments that dead processes of this user have left.
+pub fn reclaim() {
+    shm::reclaim_segments();
+}
+
 impl ObjectStore {
     /// A store, after what dead processes of this user left has been removed. Memory is taken up only as it is used.
     ///

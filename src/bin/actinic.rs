@@ -16,7 +16,7 @@ struct Command {
 #[derive(Subcommand)]
 enum What {
     /// Starts a node on this machine.
-    Start(Start),
+    Start(Box<Start>),
     /// Ends all nodes of this user on this machine.
     Stop,
     /// Shows the cluster that runs on this machine.
@@ -66,7 +66,7 @@ fn named<T: std::str::FromStr>(text: &str) -> Result<(String, T), String> {
 fn main() -> ExitCode {
     actinic::cluster::play_role();
     let outcome = match Command::parse().what {
-        What::Start(start) => begin(start),
+        What::Start(start) => begin(*start),
         What::Stop => stop(),
         What::Status => status(),
     };

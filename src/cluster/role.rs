@@ -66,7 +66,10 @@ fn work(socket: PathBuf, worker: actinic_gcs::WorkerId) -> i32 {
     core.ready();
     // The node holds the other end.
     let _ = std::io::copy(&mut std::io::stdin().lock().by_ref(), &mut std::io::sink());
-    // Threads that run tasks are not waited for: nobody needs what they make.
+    // Threads that run tasks are not waited for: nobody needs what they make. But nothing is left in shared memory.
+    if let Some(store) = runtime.node.store_if_open() {
+        store.close();
+    }
     std::mem::forget(runtime);
     0
 }

@@ -143,7 +143,11 @@ impl WorkerPool {
             }
         };
         match done {
-            Ok(true) => wanted.starts.into_iter().for_each(|(worker, code)| self.spawn(worker, &code, ctx)),
+            Ok(true) => {
+                // What is open for writing cannot be run.
+                drop(wanted.arriving);
+                wanted.starts.into_iter().for_each(|(worker, code)| self.spawn(worker, &code, ctx));
+            }
             Ok(false) => {
                 let from = wanted.starts.first().map(|(_, code)| code.driver.node);
                 let offset = wanted.arriving.offset();
@@ -207,6 +211,8 @@ impl Handler<Exited> for WorkerPool {
             Err(error) => error,
         };
         self.running.remove(&worker);
+        // One that was killed leaves its shared memory behind.
+        actix_rt::task::spawn_blocking(crate::store::reclaim);
         self.core.on_exit(worker, &reason, &mut self.effects);
         self.shared.process_gone(ProcessId { node: self.shared.spec.id, worker }, &reason);
         self.carry_out(ctx);

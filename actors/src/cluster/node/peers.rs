@@ -145,7 +145,10 @@ pub(super) fn welcome(shared: &Arc<NodeShared>, spec: NodeSpec, stream: TcpStrea
 
 /// Nodes that call; those who come before this one is ready are hung up on, and call again.
 #[derive(Clone, Default)]
-pub(super) struct Callers(Arc<Mutex<Option<(Weak<NodeShared>, ArbiterHandle)>>>);
+pub(super) struct Callers(Arc<Mutex<Option<LetIn>>>);
+
+/// To whom callers are led, and on which arbiter.
+type LetIn = (Weak<NodeShared>, ArbiterHandle);
 
 impl Callers {
     /// From now on callers are let in, on the arbiter that `arbiter` names.

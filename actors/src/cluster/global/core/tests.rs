@@ -1,3 +1,5 @@
+//! Where spilled demands go, in a world of a few nodes.
+
 use actinic_gcs::{resources::CPU, JobId, WorkerId};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Who is leased what, on one node.
+
 use actinic_gcs::{resources::CPU, JobId, WorkerId};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Which task goes where, with hand-made leases.
+
 use actinic_gcs::{resources::CPU, JobId, ResourceSet, WorkerId};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Which worker serves whom, with hand-made processes.
+
 use actinic_gcs::NodeId;
 
 use super::*;
