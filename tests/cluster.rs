@@ -3,6 +3,8 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -17,10 +19,36 @@ fn pid() -> u32 {
     std::process::id()
 }
 
+/// Says in `folder` that it runs, and ends once so many do: no fewer than so many workers must run them at once.
 #[remote]
-fn pid_after(wait: Duration) -> u32 {
-    std::thread::sleep(wait);
-    std::process::id()
+fn meets(folder: PathBuf, others: usize) -> u32 {
+    let worker = std::process::id();
+    fs::write(folder.join(worker.to_string()), "").unwrap();
+    wait_until("the others run as well", || here(&folder).len() >= others);
+    worker
+}
+
+/// Says in `folder` that it runs, and ends once somebody has put `go` there.
+#[remote]
+fn holds(folder: PathBuf) -> u32 {
+    let worker = std::process::id();
+    fs::write(folder.join(worker.to_string()), "").unwrap();
+    wait_until("it may go on", || folder.join("go").exists());
+    worker
+}
+
+/// The processes that said in `folder` that they run.
+fn here(folder: &Path) -> BTreeSet<u32> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter_map(|name| name.to_str()?.parse().ok()).collect()
+}
+
+fn wait_until(what: &str, happened: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !happened() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 #[remote]
@@ -205,31 +233,51 @@ fn what_no_node_can_hold_starts_when_one_joins_that_can() {
 fn more_than_a_node_can_do_spills_over() {
     let cluster = Cluster::with_resources(&[&[("CPU", 1.0)], &[("CPU", 1.0)], &[("CPU", 1.0)]]).unwrap();
     let rt = connect(&cluster);
-    let tasks: Vec<_> = (0..12).map(|_| pid_after.remote(Duration::from_millis(300))).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let tasks: Vec<_> = (0..3).map(|_| meets.remote(folder.path().to_owned(), 3)).collect();
     let workers: BTreeSet<u32> = rt.get(&tasks).unwrap().into_iter().collect();
-    assert!(workers.len() >= 3, "{workers:?}");
+    assert_eq!(workers.len(), 3);
 }
 
 #[test]
 fn spread_tasks_run_on_all_nodes() {
-    let cluster = Cluster::with_resources(&[&[("CPU", 2.0)], &[("CPU", 2.0)]]).unwrap();
+    let cluster = Cluster::with_resources(&[&[("CPU", 4.0)], &[("CPU", 4.0)]]).unwrap();
     let rt = connect(&cluster);
-    let spread = || pid_after.options().scheduling_strategy(SchedulingStrategy::Spread);
-    let tasks: Vec<_> = (0..4).map(|_| spread().remote(Duration::from_millis(200))).collect();
-    let workers: BTreeSet<u32> = rt.get(&tasks).unwrap().into_iter().collect();
-    assert!(workers.len() >= 2, "{workers:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let spread = || meets.options().scheduling_strategy(SchedulingStrategy::Spread);
+    let tasks: Vec<_> = (0..4).map(|_| spread().remote(folder.path().to_owned(), 4)).collect();
+    let nodes: BTreeSet<u32> = rt.get(&tasks).unwrap().into_iter().map(parent_of).collect();
+    assert_eq!(nodes, cluster.pids().into_iter().collect());
+}
+
+/// Whether a process runs no more; it may still wait for somebody to ask how it ended.
+fn has_ended(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    status.is_empty() || status.contains("State:\tZ")
+}
+
+/// The process that started another: a worker's node.
+fn parent_of(process: u32) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.unwrap().trim().parse().unwrap()
 }
 
 #[test]
 fn a_killed_node_s_tasks_run_elsewhere() {
-    let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)], &[("CPU", 2.0), ("far", 1.0)]]).unwrap();
+    let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)], &[("CPU", 2.0)]]).unwrap();
     let rt = connect(&cluster);
-    // The other node is known once something has run there.
-    rt.get(&pid.options().resource("far", 1.0).remote()).unwrap();
-    let tasks: Vec<_> = (0..8).map(|_| pid_after.remote(Duration::from_millis(400))).collect();
-    std::thread::sleep(Duration::from_millis(600));
+    let folder = tempfile::tempdir().unwrap();
+    let tasks: Vec<_> = (0..8).map(|_| holds.remote(folder.path().to_owned())).collect();
+    wait_until("both nodes work", || here(folder.path()).len() >= 3);
+    let lost: BTreeSet<u32> =
+        here(folder.path()).into_iter().filter(|worker| parent_of(*worker) == cluster.pids()[1]).collect();
+    assert_eq!(lost.len(), 2);
     cluster.nodes()[1].kill().unwrap();
-    assert_eq!(rt.get(&tasks).unwrap().len(), 8);
+    wait_until("its workers end with it", || lost.iter().all(|worker| has_ended(*worker)));
+    fs::write(folder.path().join("go"), "").unwrap();
+    let ran_at = rt.get(&tasks).unwrap();
+    assert!(ran_at.iter().all(|worker| !lost.contains(worker)), "{ran_at:?} and {lost:?}");
 }
 
 #[test]

@@ -151,6 +151,12 @@ impl Cluster {
         &self.nodes[0].card.address
     }
 
+    /// The nodes' operating-system processes, the head's first.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.nodes.iter().map(LocalNode::pid).collect()
+    }
+
     /// The nodes, the head first.
     pub fn nodes(&mut self) -> &mut [LocalNode] {
         &mut self.nodes

@@ -207,7 +207,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
     /// Tells the node what is wanted now. Call it once after a batch of events.
     pub fn settle(&mut self, effects: &mut Vec<SubmitEffect<T>>) {
         for (id, class) in &mut self.classes {
-            let want = wanted(class);
+            let want = wanted(class, &self.held);
             if want != class.told {
                 class.told = want;
                 self.revision += 1;
@@ -223,7 +223,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
         let Some(class) = self.classes.get_mut(&id).filter(|class| class.told == 0 && !class.queue.is_empty()) else {
             return false;
         };
-        class.told = wanted(class);
+        class.told = wanted(class, &self.held);
         self.revision += 1;
         class.revision = self.revision;
         let (spec, revision, want) = (class.spec.clone(), class.revision, class.told);
@@ -331,19 +331,19 @@ fn depth(took_us: Option<u64>) -> usize {
     }
 }
 
-/// Leases wanted in all: enough to end the queue in time, and those that work.
-fn wanted<T>(class: &Class<T>) -> u32 {
-    let queued = class.queue.len() as u64;
-    let held = class.leases.len() as u64;
-    if queued == 0 {
-        return held.min(u64::from(WANT_MAX)) as u32;
+/// Leases wanted in all: enough to end what is queued and under way in time, and those that are held.
+fn wanted<T>(class: &Class<T>, held: &BTreeMap<LeaseId, Held<T>>) -> u32 {
+    let leases = class.leases.len() as u64;
+    if class.queue.is_empty() {
+        return leases.min(u64::from(WANT_MAX)) as u32;
     }
+    let under_way: usize = class.leases.iter().filter_map(|lease| held.get(lease)).map(|held| held.under_way.len()).sum();
+    let tasks = (class.queue.len() + under_way) as u64;
     let needed = match class.took_us {
-        None => queued,
-        Some(took_us) => (queued * took_us.max(1)).div_ceil(SPREAD_US).clamp(1, queued),
+        None => tasks,
+        Some(took_us) => (tasks * took_us.max(1)).div_ceil(SPREAD_US).clamp(1, tasks),
     };
-    // Each that is held already works off its own share.
-    held.max(needed).max(1).min(u64::from(WANT_MAX)) as u32
+    leases.max(needed).min(u64::from(WANT_MAX)) as u32
 }
 
 #[cfg(test)]
