@@ -8,6 +8,7 @@
 //! Invariants: no user code runs under a lock of this module; effects of one event are carried out in their order; once the
 //! node is gone, whoever waits hears of it.
 
+mod actors;
 mod connect;
 mod ears;
 mod export;
@@ -27,6 +28,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use self::{
+    actors::{ActorImporter, CallImporter, Classes},
     connect::{ask, node_of, ConnectError, Connection, DriverInfo},
     export::{Exporter, Imported},
 };
@@ -43,7 +45,7 @@ use crate::{
     error::{TaskError, TaskErrorKind},
     node::Node,
     options::TaskOptions,
-    task::{Object, Task},
+    task::{Object, Task, TaskHead, TaskKind},
 };
 
 /// How often a task whose worker was lost runs again unless its options say otherwise (as in Ray).
@@ -101,6 +103,8 @@ pub struct CoreWorker {
     running: Mutex<BTreeMap<TaskId, Weak<dyn Task>>>,
     last_done: Mutex<Instant>,
     functions: BTreeMap<FunctionId, Importer>,
+    classes: Classes,
+    actors: Mutex<actors::Actors>,
     node: OnceLock<Weak<Node>>,
     arbiter: OnceLock<ArbiterHandle>,
     connection: Mutex<Option<std::os::unix::net::UnixStream>>,
@@ -119,7 +123,7 @@ pub fn disconnected() -> TaskError {
 impl CoreWorker {
     /// A process that its node has let in. Nothing is heard or sent before [`CoreWorker::attach`].
     #[must_use]
-    pub fn new(connection: Connection, functions: BTreeMap<FunctionId, Importer>) -> Arc<Self> {
+    pub fn new(connection: Connection, functions: BTreeMap<FunctionId, Importer>, classes: Classes) -> Arc<Self> {
         let Connection { stream, welcome, is_driver } = connection;
         let mut submit = SubmitCore::default();
         let plain = submit.class(&class_of(None));
@@ -135,6 +139,8 @@ impl CoreWorker {
             running: Mutex::default(),
             last_done: Mutex::new(Instant::now()),
             functions,
+            classes,
+            actors: Mutex::default(),
             node: OnceLock::new(),
             arbiter: OnceLock::new(),
             connection: Mutex::new(Some(stream)),
@@ -160,7 +166,7 @@ impl CoreWorker {
         Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn engine(&self) -> Option<Arc<Node>> {
+    pub(super) fn engine(&self) -> Option<Arc<Node>> {
         self.node.get().and_then(Weak::upgrade)
     }
 
@@ -200,6 +206,9 @@ impl CoreWorker {
     /// Why a task has not started.
     #[must_use]
     pub fn explain(&self, task: &dyn Task) -> Option<String> {
+        if let TaskKind::Method(actor) = task.head().kind {
+            return self.explain_call(actor);
+        }
         let mut state = self.state.lock();
         let id = task.head().id;
         if let Some(worker) = state.submit.worker_of(id) {
@@ -213,10 +222,11 @@ impl CoreWorker {
     }
 
     /// Asks the worker of a task that was sent to end it.
-    pub fn cancel(self: &Arc<Self>, task: TaskId) {
-        let worker = self.state.lock().submit.worker_of(task);
-        if let Some(worker) = worker {
-            let _ = self.to_process(worker, &DataFrame::Cancel(task));
+    pub fn cancel(self: &Arc<Self>, head: &TaskHead) {
+        let worker = self.state.lock().submit.worker_of(head.id);
+        match worker {
+            Some(worker) => drop(self.to_process(worker, &DataFrame::Cancel(head.id))),
+            None => self.cancel_call(head),
         }
     }
 
@@ -292,7 +302,8 @@ impl CoreWorker {
                 }
                 RefEffect::Unpin(object) => {
                     let unpinned = self.pinned.lock().remove(&object);
-                    drop(unpinned);
+                    let actor = self.actors.lock().pinned.remove(&object);
+                    drop((unpinned, actor));
                 }
                 RefEffect::Forget(_) => {}
             }

@@ -74,7 +74,9 @@ impl LocalScheduler {
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                LocalEffect::NeedWorker { lease, code } => self.shared.pool(PoolEvent::Need(lease, code)),
+                LocalEffect::NeedWorker { lease, purpose, code } => {
+                    self.shared.pool(PoolEvent::Need(lease, purpose, code));
+                }
                 LocalEffect::Ended(lease) => self.shared.pool(PoolEvent::Ended(lease)),
                 LocalEffect::Grant { owner, class, lease, worker, gpus } => {
                     let socket = self.shared.socket_of(worker, owner);

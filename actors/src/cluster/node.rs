@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::{
+    actors::{ActorEvent, ActorManager},
     executable::ExeStore,
     folder::{NodeCard, NodeFolder},
     global::{GlobalEvent, GlobalScheduler},
@@ -135,6 +136,7 @@ pub struct NodeShared {
     local: OnceLock<Addr<LocalScheduler>>,
     global: OnceLock<Addr<GlobalScheduler>>,
     pool: OnceLock<Addr<WorkerPool>>,
+    actors: OnceLock<Addr<ActorManager>>,
     stop: Notify,
     /// Lets nodes that call in, on the arbiter that it is given.
     callers: OnceLock<Box<dyn Fn(ArbiterHandle) + Send + Sync>>,
@@ -165,6 +167,13 @@ impl NodeShared {
     pub fn pool(&self, event: PoolEvent) {
         if let Some(pool) = self.pool.get() {
             pool.do_send(event);
+        }
+    }
+
+    /// Tells the keeper of actors.
+    pub fn actors(&self, event: ActorEvent) {
+        if let Some(actors) = self.actors.get() {
+            actors.do_send(event);
         }
     }
 
@@ -220,6 +229,7 @@ impl NodeShared {
         let _ = std::fs::remove_file(self.folder.process_socket(process.worker));
         self.local(LocalEvent::Gone(process));
         let reason = reason.to_owned();
+        self.actors(ActorEvent::Gone(process, reason.clone()));
         self.hub.to_all_processes(&FromNode::Gone { process, reason: reason.clone() });
         self.hub.to_all_nodes(&NodeFrame::Gone { process, reason });
         if process == code.driver {
@@ -302,6 +312,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, GcsServer), Node
         local: OnceLock::new(),
         global: OnceLock::new(),
         pool: OnceLock::new(),
+        actors: OnceLock::new(),
         stop: Notify::new(),
         callers: OnceLock::new(),
     });
@@ -365,11 +376,14 @@ pub fn machine_memory() -> u64 {
 /// Starts the actors and waits for the end.
 async fn serve(shared: Arc<NodeShared>, attached: bool, ready: impl FnOnce(&NodeCard)) -> Result<(), NodeError> {
     let (scheduling, processes) = (Arbiter::new(), Arbiter::new());
-    let (local, global, pool) = (shared.clone(), shared.clone(), shared.clone());
+    let (local, global, pool, actors) = (shared.clone(), shared.clone(), shared.clone(), shared.clone());
     let local = LocalScheduler::start_in_arbiter(&scheduling.handle(), move |_| LocalScheduler::new(local));
     let global = GlobalScheduler::start_in_arbiter(&scheduling.handle(), move |_| GlobalScheduler::new(global));
     let pool = WorkerPool::start_in_arbiter(&processes.handle(), move |_| WorkerPool::new(pool));
-    let _ = (shared.local.set(local), shared.global.set(global), shared.pool.set(pool));
+    let actors = ActorManager::start_in_arbiter(&scheduling.handle(), move |_| ActorManager::new(actors));
+    let manager = actors.clone();
+    shared.hub.set_manager(move |frame| manager.do_send(ActorEvent::Heard(Box::new(frame))));
+    let _ = (shared.local.set(local), shared.global.set(global), shared.pool.set(pool), shared.actors.set(actors));
     let members = members::start(shared.clone(), Arbiter::current())?;
     gate::open(shared.clone())?;
     shared.folder.publish(&shared.card)?;

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use actinic_gcs::{resources::GPU, Millis, NodeId, ResourceSet};
 
 use crate::{
-    cluster::wire::{ClassId, ClassSpec, Demand, JobCode, LeaseId, NodeLoad, ProcessId, Spilled},
+    cluster::wire::{ClassId, ClassSpec, Demand, JobCode, LeaseFor, LeaseId, NodeLoad, ProcessId, Spilled},
     options::SchedulingStrategy,
     placement::{Lease, NodeResources, PlacementCore, Refusal},
 };
@@ -40,6 +40,8 @@ pub enum LocalEffect {
     NeedWorker {
         /// The lease.
         lease: LeaseId,
+        /// What it is for.
+        purpose: LeaseFor,
         /// Whose code it runs.
         code: Box<JobCode>,
     },
@@ -173,7 +175,9 @@ impl LocalCore {
     ) {
         let classes = self.wanted.range(Key { class: ClassId(0), placed: false, ..key }..);
         let known = classes.take_while(|(other, _)| other.owner == key.owner).take(CLASSES_MAX).count();
-        if !self.wanted.contains_key(&key) && (want == 0 || known >= CLASSES_MAX) {
+        // A keeper of actors has a class for each of them.
+        let full = known >= CLASSES_MAX && !key.owner.is_manager();
+        if !self.wanted.contains_key(&key) && (want == 0 || full) {
             return;
         }
         let ticket = self.number();
@@ -277,9 +281,14 @@ impl LocalCore {
         let Ok(held) = self.placement.allocate_on(self.node, &wanted.spec.demand) else { return false };
         wanted.held += 1;
         let code = Box::new(wanted.code.clone());
+        let purpose = match (key.owner.is_manager(), wanted.spec.demand.is_empty()) {
+            (false, _) => LeaseFor::Tasks,
+            (true, false) => LeaseFor::Actor,
+            (true, true) => LeaseFor::LightActor,
+        };
         let number = self.number();
         self.leases.insert(number, Granted { key, held, worker: None, recalled: false });
-        effects.push(LocalEffect::NeedWorker { lease: LeaseId { node: self.node, number }, code });
+        effects.push(LocalEffect::NeedWorker { lease: LeaseId { node: self.node, number }, purpose, code });
         true
     }
 
@@ -348,6 +357,8 @@ impl LocalCore {
             let richest = self
                 .leases
                 .iter()
+                // An actor keeps its lease for life.
+                .filter(|(_, granted)| !granted.key.owner.is_manager())
                 .filter(|(_, granted)| granted.key != key && !granted.recalled && granted.worker.is_some())
                 .max_by_key(|(number, granted)| {
                     (self.wanted.get(&granted.key).map_or(0, |wanted| wanted.held), u64::MAX - **number)

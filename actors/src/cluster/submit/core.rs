@@ -337,7 +337,8 @@ fn wanted<T>(class: &Class<T>, held: &BTreeMap<LeaseId, Held<T>>) -> u32 {
     if class.queue.is_empty() {
         return leases.min(u64::from(WANT_MAX)) as u32;
     }
-    let under_way: usize = class.leases.iter().filter_map(|lease| held.get(lease)).map(|held| held.under_way.len()).sum();
+    let under_way: usize =
+        class.leases.iter().filter_map(|lease| held.get(lease)).map(|held| held.under_way.len()).sum();
     let tasks = (class.queue.len() + under_way) as u64;
     let needed = match class.took_us {
         None => tasks,
