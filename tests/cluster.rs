@@ -240,6 +240,20 @@ fn more_than_a_node_can_do_spills_over() {
 }
 
 #[test]
+fn no_task_sticks_behind_one_that_takes_longer_than_its_like_did() {
+    let cluster = Cluster::with_resources(&[&[("CPU", 3.0)]]).unwrap();
+    let rt = connect(&cluster);
+    let alone = tempfile::tempdir().unwrap();
+    let short: Vec<_> = (0..3_000).map(|_| meets.remote(alone.path().to_owned(), 1)).collect();
+    rt.get(&short).unwrap();
+    // By now a crowd of these is sent to one worker, of which the first waits for the second.
+    let together = tempfile::tempdir().unwrap();
+    let tasks: Vec<_> = (0..3).map(|_| meets.remote(together.path().to_owned(), 3)).collect();
+    let workers: BTreeSet<u32> = rt.get(&tasks).unwrap().into_iter().collect();
+    assert_eq!(workers.len(), 3);
+}
+
+#[test]
 fn spread_tasks_run_on_all_nodes() {
     let cluster = Cluster::with_resources(&[&[("CPU", 4.0)], &[("CPU", 4.0)]]).unwrap();
     let rt = connect(&cluster);

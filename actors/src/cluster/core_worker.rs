@@ -50,6 +50,8 @@ use crate::{
 pub const MAX_RETRIES_DEFAULT: u32 = 3;
 /// Between looks while tasks wait.
 const BUSY_TICK: Duration = Duration::from_millis(1);
+/// Between looks while tasks are under way.
+const WORK_TICK: Duration = Duration::from_millis(5);
 /// Between looks while leases are held.
 const IDLE_TICK: Duration = Duration::from_millis(50);
 
@@ -64,6 +66,15 @@ impl Queued for Sent {
 
     fn claim(&self) -> bool {
         self.0.head().claim()
+    }
+
+    fn function(&self) -> u64 {
+        // The name stands for the function, and its address for the name: both last as long as the program.
+        self.0.head().name.as_ptr() as u64
+    }
+
+    fn put_back(&self) -> bool {
+        self.0.head().put_back()
     }
 }
 
@@ -236,6 +247,11 @@ impl CoreWorker {
                     task.0.fail(TaskErrorKind::Infeasible { task: task_name, demand, reason }.into());
                 }
                 SubmitEffect::Lost(task, worker) => self.lost(&task.0, worker, "it ended"),
+                SubmitEffect::TakeBack { lease, worker, tasks } => {
+                    // One who cannot be asked runs them in the end, or is lost.
+                    let _ = self.to_process_soon(worker, &DataFrame::TakeBack { lease, tasks }, true);
+                }
+                SubmitEffect::Cancelled(task) => task.0.fail(task.0.head().cancelled_error()),
             }
         }
     }

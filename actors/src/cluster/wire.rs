@@ -47,7 +47,7 @@ pub struct LeaseId {
 pub struct ClassId(pub u32);
 
 /// What the tasks of a class ask for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClassSpec {
     /// What each takes while it runs.
     pub demand: ResourceSet,
@@ -319,6 +319,20 @@ pub enum DataFrame {
     },
     /// Do not run it, or ask it to end.
     Cancel(TaskId),
+    /// The owner wants those of these tasks back that have not begun: others can run them sooner.
+    TakeBack {
+        /// Under which lease they were sent.
+        lease: LeaseId,
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
+    /// These tasks have not begun, and will not begin at the sender.
+    GivenBack {
+        /// Under which lease they were sent.
+        lease: LeaseId,
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
     /// The asker wants the value of this object when it is there.
     Fetch(ObjectId),
     /// Whoever gave the sender its reference is lost: the owner keeps the object until it is released.
