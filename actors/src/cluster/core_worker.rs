@@ -11,6 +11,7 @@
 mod connect;
 mod ears;
 mod export;
+mod rest;
 
 use std::{
     collections::BTreeMap,
@@ -30,6 +31,7 @@ pub use self::{
     connect::{ask, node_of, ConnectError, Connection, DriverInfo},
     export::{Exporter, Imported},
 };
+use self::rest::Rest;
 use super::{
     peer::{Conduit, NotSent},
     refs::{
@@ -111,6 +113,7 @@ pub struct CoreWorker {
     /// Tasks of other processes that are here, so that they can be cancelled.
     running: Mutex<BTreeMap<TaskId, Weak<dyn Task>>>,
     last_done: Mutex<Instant>,
+    rest: Mutex<Rest>,
     functions: BTreeMap<FunctionId, Importer>,
     node: OnceLock<Weak<Node>>,
     arbiter: OnceLock<ArbiterHandle>,
@@ -132,7 +135,7 @@ impl CoreWorker {
     #[must_use]
     pub fn new(connection: Connection, functions: BTreeMap<FunctionId, Importer>) -> Arc<Self> {
         let Connection { stream, welcome, is_driver } = connection;
-        let mut submit = SubmitCore::default();
+        let mut submit = SubmitCore::at(welcome.process.node);
         let plain = submit.class(&class_of(None));
         let refs = RefCore::new(welcome.process);
         Arc::new(Self {
@@ -145,6 +148,7 @@ impl CoreWorker {
             fetching: Mutex::default(),
             running: Mutex::default(),
             last_done: Mutex::new(Instant::now()),
+            rest: Mutex::default(),
             functions,
             node: OnceLock::new(),
             arbiter: OnceLock::new(),
@@ -195,11 +199,14 @@ impl CoreWorker {
         }
         let mut effects = Vec::new();
         let mut state = self.state.lock();
-        let class = match &task.head().options {
-            Some(options) if !options.is_plain() => state.submit.class(&class_of(Some(options))),
-            _ => state.plain,
+        let task = Sent(task);
+        let options = task.0.head().options.as_deref().filter(|options| !options.is_plain());
+        let near = task.inputs().home();
+        let class = match (options, near) {
+            (None, None) => state.plain,
+            _ => state.submit.class(&ClassSpec { near, ..class_of(options) }),
         };
-        state.submit.on_submit(class, Sent(task), &mut effects);
+        state.submit.on_submit(class, task, &mut effects);
         let first = state.submit.settle_new(class, &mut effects);
         drop(state);
         if first || effects.is_empty() {
@@ -372,7 +379,8 @@ impl CoreWorker {
 fn class_of(options: Option<&TaskOptions>) -> ClassSpec {
     let default = TaskOptions::default();
     let options = options.unwrap_or(&default);
-    ClassSpec { demand: options.resources(), strategy: options.strategy.clone() }
+    let (strategy, labels) = (options.strategy.clone(), options.labels.clone());
+    ClassSpec { demand: options.resources(), strategy, labels, near: None }
 }
 
 impl std::fmt::Debug for CoreWorker {

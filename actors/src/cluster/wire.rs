@@ -3,12 +3,13 @@
 //! Owns: the frames, as plain records in MessagePack. Does not own how bytes are cut into frames ([`super::peer`]), nor what
 //! is done about them. Invariant: every length is bounded by the frame's, which is checked before it is believed.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
-use actinic_gcs::{FunctionId, JobId, NodeId, ObjectId, ResourceSet, TaskId, WorkerId};
+use actinic_gcs::{spec::LabelSelector, FunctionId, JobId, NodeId, ObjectId, ResourceSet, TaskId, WorkerId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::work::Work;
 use crate::{error::TaskError, options::SchedulingStrategy};
 
 /// One process of a cluster: a driver or a worker, numbered by its node.
@@ -53,6 +54,47 @@ pub struct ClassSpec {
     pub demand: ResourceSet,
     /// Where it may run.
     pub strategy: SchedulingStrategy,
+    /// What must hold of its node's labels, besides.
+    pub labels: LabelSelector,
+    /// Where the inputs of each mostly are, if they weigh anything.
+    pub near: Option<NodeId>,
+}
+
+impl ClassSpec {
+    /// Whether its tasks may run on a node with these labels.
+    #[must_use]
+    pub fn admits(&self, labels: &BTreeMap<String, String>) -> bool {
+        let hard = match &self.strategy {
+            SchedulingStrategy::NodeLabel { hard, .. } => hard.fits(labels),
+            _ => true,
+        };
+        hard && self.labels.fits(labels)
+    }
+
+    /// Whether some nodes are preferred by their labels.
+    #[must_use]
+    pub fn has_preference(&self) -> bool {
+        matches!(&self.strategy, SchedulingStrategy::NodeLabel { soft, .. } if !soft.is_empty())
+    }
+
+    /// Whether a node with these labels is one of those.
+    #[must_use]
+    pub fn prefers(&self, labels: &BTreeMap<String, String>) -> bool {
+        matches!(&self.strategy, SchedulingStrategy::NodeLabel { soft, .. } if soft.fits(labels))
+    }
+}
+
+impl fmt::Display for ClassSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.demand)?;
+        if let SchedulingStrategy::NodeLabel { hard, .. } = &self.strategy {
+            write!(f, " where {hard}")?;
+        }
+        if !self.labels.is_empty() {
+            write!(f, " where {}", self.labels)?;
+        }
+        Ok(())
+    }
 }
 
 /// How many leases an owner wants for a class, in all. A newer one replaces it.
@@ -64,6 +106,10 @@ pub struct Demand {
     pub spec: ClassSpec,
     /// How many leases, those that are held included.
     pub want: u32,
+    /// How many it holds that other nodes have granted.
+    pub elsewhere: u32,
+    /// The work behind it.
+    pub work: Work,
     /// Of two demands of a class the one with the greater number is the newer.
     pub revision: u64,
 }
@@ -174,6 +220,10 @@ pub enum ToNode {
     Return(LeaseId),
     /// A worker is ready for tasks.
     Ready,
+    /// All that the sender runs under this lease of its node waits for others: it needs no CPU meanwhile.
+    Blocked(LeaseId),
+    /// It goes on.
+    Unblocked(LeaseId),
     /// Frames for another process, which cannot be reached directly.
     Relay {
         /// To whom.
@@ -210,6 +260,13 @@ pub enum FromNode {
         /// Which class.
         class: ClassId,
         /// Why.
+        reason: String,
+    },
+    /// The tasks of a class wait for a node that there is not.
+    Hopeless {
+        /// Which class.
+        class: ClassId,
+        /// What they ask for, and what there is.
         reason: String,
     },
     /// A process is gone, and all its leases with it.
@@ -360,6 +417,12 @@ pub struct NodeLoad {
     pub free: ResourceSet,
     /// Leases that are wanted of it and not granted.
     pub waiting: u32,
+    /// Tasks that wait for those.
+    pub tasks: u64,
+    /// How long the tasks take of those who want leases here, on the average, in microseconds; 0 where nobody knows.
+    pub task_us: u64,
+    /// Bytes a second at which inputs come to it; 0 where none have.
+    pub bandwidth: u64,
     /// Workers that run.
     pub workers: u32,
     /// Of two of a node the one with the greater number is the newer.
@@ -379,6 +442,8 @@ pub struct Spilled {
     pub spec: ClassSpec,
     /// How many leases are to be had elsewhere, in all.
     pub want: u32,
+    /// The work behind them.
+    pub work: Work,
     /// The newer replaces the older.
     pub revision: u64,
 }
@@ -394,15 +459,6 @@ pub enum NodeFrame {
     Spilled(Box<Spilled>),
     /// From a global scheduler: so many of these leases are yours to grant.
     Place(Box<Spilled>),
-    /// From a global scheduler to the owner's node: no node can ever do this.
-    Infeasible {
-        /// Whose.
-        owner: ProcessId,
-        /// Which.
-        class: ClassId,
-        /// Why.
-        reason: String,
-    },
     /// Something for a process of the receiver.
     ForProcess {
         /// For whom.

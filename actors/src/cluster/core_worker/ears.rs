@@ -92,7 +92,7 @@ impl CoreWorker {
     /// A task of another process is to run here.
     fn run(self: &Arc<Self>, from: ProcessId, lease: LeaseId, run: RunTask) {
         let Some(node) = self.engine() else { return };
-        let (id, function) = (run.id, run.function);
+        let (id, function, has_gpus) = (run.id, run.function, !run.gpus.is_empty());
         let imported = match self.functions.get(&function) {
             // Decoding runs code of the user's.
             Some(import) => panics::catch(|| import(self, from, run)).unwrap_or_else(|panic| {
@@ -104,7 +104,15 @@ impl CoreWorker {
         match imported {
             Ok(imported) => {
                 imported.task.head().keep_here();
-                self.running.lock().insert(id, Arc::downgrade(&imported.task));
+                self.serve(lease, has_gpus);
+                let first = {
+                    let mut running = self.running.lock();
+                    running.insert(id, Arc::downgrade(&imported.task));
+                    running.len() == 1
+                };
+                if first {
+                    self.tick.notify_one();
+                }
                 let left = AtomicUsize::new(imported.objects.len());
                 let completion = Arc::new(Completion {
                     core: self.clone(),
@@ -334,6 +342,7 @@ impl Hears for NodeEars {
                     core.state.lock().submit.on_infeasible(class, &reason, &mut effects);
                     core.carry_out(effects);
                 }
+                FromNode::Hopeless { reason, .. } => tracing::warn!("{reason}"),
                 FromNode::Gone { process, reason } => core.process_gone(process, &reason),
                 FromNode::NodeGone { node, reason } => core.all_of_node_gone(node, &reason),
                 FromNode::Relay { from, body } => {
@@ -443,6 +452,8 @@ async fn tick(core: Arc<CoreWorker>) {
                 }
             };
             core.carry_out(effects);
+            let serves = core.engine().is_some_and(|node| core.look_at_rest(&node));
+            let pause = if serves { Some(pause.map_or(WORK_TICK, |pause| pause.min(WORK_TICK))) } else { pause };
             let Some(pause) = pause else { break };
             tokio::time::sleep(pause).await;
         }

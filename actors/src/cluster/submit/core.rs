@@ -17,6 +17,7 @@
 //! **Invariants:** each task is queued or under exactly one lease; a lease that was given back is never used again; the
 //! demand that was told last is the one that holds; a queue is in the order of submission.
 
+mod look;
 pub mod pace;
 mod take_back;
 
@@ -25,7 +26,10 @@ use std::collections::{BTreeMap, VecDeque};
 use actinic_gcs::{Millis, NodeId, TaskId};
 
 use self::pace::{Measure, Pace};
-use crate::cluster::wire::{ClassId, ClassSpec, Demand, LeaseId, ProcessId};
+use crate::cluster::{
+    wire::{ClassId, ClassSpec, Demand, LeaseId, ProcessId},
+    work::{InputBytes, InputSum, Work},
+};
 
 /// Tasks that take so long together, in microseconds, may be under way at a worker.
 pub const PIPELINE_US: u64 = 2_000;
@@ -49,6 +53,10 @@ pub trait Queued {
     /// What it runs, for how long that takes: the same number for the same function.
     fn function(&self) -> u64 {
         0
+    }
+    /// Where its large arguments are.
+    fn inputs(&self) -> InputBytes {
+        InputBytes::default()
     }
     /// Gives the right to send it back, since its worker has not begun it; false where it was cancelled meanwhile, and will
     /// never run.
@@ -96,6 +104,7 @@ pub enum SubmitEffect<T> {
 struct Entry<T> {
     number: u64,
     measure: Measure,
+    inputs: Option<Box<InputBytes>>,
     task: T,
 }
 
@@ -139,8 +148,9 @@ struct Class<T> {
     queue: VecDeque<Entry<T>>,
     leases: Vec<LeaseId>,
     pace: Pace,
+    inputs: InputSum,
     told: u32,
-    revision: u64,
+    told_elsewhere: u32,
 }
 
 /// The state.
@@ -148,17 +158,41 @@ pub struct SubmitCore<T> {
     classes: BTreeMap<ClassId, Class<T>>,
     by_spec: BTreeMap<ClassSpec, ClassId>,
     held: BTreeMap<LeaseId, Held<T>>,
+    home: Option<NodeId>,
     revision: u64,
     submitted: u64,
 }
 
 impl<T> Default for SubmitCore<T> {
     fn default() -> Self {
-        Self { classes: BTreeMap::new(), by_spec: BTreeMap::new(), held: BTreeMap::new(), revision: 0, submitted: 0 }
+        let (classes, by_spec, held) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { classes, by_spec, held, home: None, revision: 0, submitted: 0 }
+    }
+}
+
+impl<T> Class<T> {
+    fn new(spec: ClassSpec) -> Self {
+        let (queue, leases) = (VecDeque::new(), Vec::new());
+        let (pace, inputs) = (Pace::default(), InputSum::default());
+        Self { spec, queue, leases, pace, inputs, told: 0, told_elsewhere: 0 }
+    }
+
+    /// A task of it is done, or will never run.
+    fn leave(&mut self, entry: &Entry<T>) {
+        self.pace.leave(entry.measure);
+        if let Some(inputs) = &entry.inputs {
+            self.inputs.remove(inputs);
+        }
     }
 }
 
 impl<T: Queued + Clone> SubmitCore<T> {
+    /// Of a process of this node, to which leases that others grant are *elsewhere*.
+    #[must_use]
+    pub fn at(home: NodeId) -> Self {
+        Self { home: Some(home), ..Self::default() }
+    }
+
     // --- events ----------------------------------------------------------------------------------------------------
 
     /// The number of a class; the same for equal demands.
@@ -168,9 +202,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
         }
         let class = ClassId(self.classes.len() as u32);
         self.by_spec.insert(spec.clone(), class);
-        let (queue, leases) = (VecDeque::new(), Vec::new());
-        let spec = spec.clone();
-        self.classes.insert(class, Class { spec, queue, leases, pace: Pace::default(), told: 0, revision: 0 });
+        self.classes.insert(class, Class::new(spec.clone()));
         class
     }
 
@@ -179,7 +211,11 @@ impl<T: Queued + Clone> SubmitCore<T> {
         let Some(of) = self.classes.get_mut(&class) else { return };
         self.submitted += 1;
         let measure = of.pace.enter(task.function());
-        of.queue.push_back(Entry { number: self.submitted, measure, task });
+        let inputs = Some(task.inputs()).filter(|inputs| !inputs.is_empty()).map(Box::new);
+        if let Some(inputs) = &inputs {
+            of.inputs.add(inputs);
+        }
+        of.queue.push_back(Entry { number: self.submitted, measure, inputs, task });
         self.pump(class, effects);
     }
 
@@ -240,7 +276,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
         }
         if let Some(of) = self.classes.get_mut(&class) {
             of.pace.learn(done.measure, ran_us);
-            of.pace.leave(done.measure);
+            of.leave(&done);
         }
         if empty && recalled {
             self.give_back(lease, effects);
@@ -258,7 +294,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
             let Some(held) = self.held.remove(&lease) else { continue };
             if let Some(of) = self.classes.get_mut(&held.class) {
                 of.leases.retain(|of_class| *of_class != lease);
-                held.under_way.iter().for_each(|sent| of.pace.leave(sent.entry.measure));
+                held.under_way.iter().for_each(|sent| of.leave(&sent.entry));
             }
             effects.extend(held.under_way.into_iter().map(|sent| SubmitEffect::Lost(sent.entry.task, process)));
         }
@@ -269,7 +305,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
         let Some(of) = self.classes.get_mut(&class) else { return };
         of.told = 0;
         let entries = std::mem::take(&mut of.queue);
-        entries.iter().for_each(|entry| of.pace.leave(entry.measure));
+        entries.iter().for_each(|entry| of.leave(entry));
         effects.extend(entries.into_iter().map(|entry| SubmitEffect::Infeasible(entry.task, reason.to_owned())));
     }
 
@@ -291,13 +327,10 @@ impl<T: Queued + Clone> SubmitCore<T> {
     /// Tells the node what is wanted now. Call it once after a batch of events.
     pub fn settle(&mut self, effects: &mut Vec<SubmitEffect<T>>) {
         for (id, class) in &mut self.classes {
-            let want = wanted(class, &self.held);
-            if want != class.told {
-                class.told = want;
+            let (want, elsewhere) = (wanted(class, &self.held), elsewhere(class, self.home));
+            if (want, elsewhere) != (class.told, class.told_elsewhere) {
                 self.revision += 1;
-                class.revision = self.revision;
-                let (spec, revision) = (class.spec.clone(), class.revision);
-                effects.push(SubmitEffect::Demand(Demand { class: *id, spec, want, revision }));
+                effects.push(SubmitEffect::Demand(tell(*id, class, want, elsewhere, self.revision)));
             }
         }
     }
@@ -307,11 +340,9 @@ impl<T: Queued + Clone> SubmitCore<T> {
         let Some(class) = self.classes.get_mut(&id).filter(|class| class.told == 0 && !class.queue.is_empty()) else {
             return false;
         };
-        class.told = wanted(class, &self.held);
+        let (want, elsewhere) = (wanted(class, &self.held), elsewhere(class, self.home));
         self.revision += 1;
-        class.revision = self.revision;
-        let (spec, revision, want) = (class.spec.clone(), class.revision, class.told);
-        effects.push(SubmitEffect::Demand(Demand { class: id, spec, want, revision }));
+        effects.push(SubmitEffect::Demand(tell(id, class, want, elsewhere, self.revision)));
         true
     }
 
@@ -328,7 +359,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
             let Some(held) = self.held.get_mut(&lease) else { return };
             let Some(entry) = of.queue.pop_front() else { return };
             if !entry.task.claim() {
-                of.pace.leave(entry.measure);
+                of.leave(&entry);
                 continue;
             }
             let at_once = held.under_way.is_empty();
@@ -350,79 +381,21 @@ impl<T: Queued + Clone> SubmitCore<T> {
             effects.push(SubmitEffect::Return(lease));
         }
     }
+}
 
-    // --- getters ---------------------------------------------------------------------------------------------------
+/// The demand that holds from now on.
+fn tell<T>(id: ClassId, class: &mut Class<T>, want: u32, elsewhere: u32, revision: u64) -> Demand {
+    (class.told, class.told_elsewhere) = (want, elsewhere);
+    let tasks = class.pace.open();
+    let (task_us, inputs) = (class.pace.mean_us().map_or(0, |mean_us| mean_us.max(1)), class.inputs.mean(tasks));
+    let work = Work { tasks: tasks as u64, task_us, inputs };
+    Demand { class: id, spec: class.spec.clone(), want, elsewhere, work, revision }
+}
 
-    /// The worker to which a task was sent.
-    #[must_use]
-    pub fn worker_of(&self, task: TaskId) -> Option<ProcessId> {
-        self.held.values().find(|held| held.under_way.iter().any(|sent| sent.entry.task.id() == task)).map(|held| held.worker)
-    }
-
-    /// Why a task of this class has not started.
-    #[must_use]
-    pub fn explain(&self, class: ClassId) -> Option<String> {
-        let of = self.classes.get(&class)?;
-        Some(format!(
-            "it waits for {}: {} tasks of its kind are queued here, {} workers are leased for them, {} are wanted",
-            of.spec.demand,
-            of.queue.len(),
-            of.leases.len(),
-            of.told
-        ))
-    }
-
-    /// When something is due.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Millis> {
-        let idle = self.held.values().filter(|held| held.under_way.is_empty());
-        idle.map(|held| Millis(held.idle_since.0 + LINGER_MS)).min()
-    }
-
-    /// The workers that a node lends to this process.
-    #[must_use]
-    pub fn workers_on(&self, node: NodeId) -> Vec<ProcessId> {
-        self.held.values().map(|held| held.worker).filter(|worker| worker.node == node).collect()
-    }
-
-    /// Whether anything is under way.
-    #[must_use]
-    pub fn has_under_way(&self) -> bool {
-        self.held.values().any(|held| !held.under_way.is_empty())
-    }
-
-    /// Whether tasks wait.
-    #[must_use]
-    pub fn has_queued(&self) -> bool {
-        self.classes.values().any(|class| !class.queue.is_empty())
-    }
-
-    /// Whether anything is leased.
-    #[must_use]
-    pub fn holds_any(&self) -> bool {
-        !self.held.is_empty()
-    }
-
-    /// Asserts every invariant.
-    ///
-    /// # Panics
-    /// If one does not hold.
-    pub fn sanity_check(&self) {
-        for (lease, held) in &self.held {
-            let class = &self.classes[&held.class];
-            assert_eq!(class.leases.iter().filter(|of| *of == lease).count(), 1, "a lease is in its class, once");
-            assert!(held.under_way.len() <= DEPTH_MAX, "what is under way is bounded");
-            assert_eq!(held.load_us, held.under_way.iter().map(|sent| sent.share_us).sum::<u64>());
-        }
-        for (id, class) in &self.classes {
-            let of_class = self.held.values().filter(|held| held.class == *id);
-            class.pace.sanity_check(class.queue.len() + of_class.map(|held| held.under_way.len()).sum::<usize>());
-            let numbers = class.queue.iter().map(|entry| entry.number);
-            assert!(numbers.is_sorted(), "a queue is in the order of submission");
-        }
-        let listed: usize = self.classes.values().map(|class| class.leases.len()).sum();
-        assert_eq!(listed, self.held.len(), "no class has a lease that is not held");
-    }
+/// Leases of a class that other nodes have granted.
+fn elsewhere<T>(class: &Class<T>, home: Option<NodeId>) -> u32 {
+    let away = |lease: &&LeaseId| home.is_some_and(|home| lease.node != home);
+    class.leases.iter().filter(away).count() as u32
 }
 
 /// Leases wanted in all: enough to end what is queued and under way in time, and those that are held.

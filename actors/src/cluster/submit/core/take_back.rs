@@ -31,7 +31,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
                 let place = of.queue.partition_point(|queued| queued.number < entry.number);
                 of.queue.insert(place, entry);
             } else {
-                of.pace.leave(entry.measure);
+                of.leave(&entry);
                 effects.push(SubmitEffect::Cancelled(entry.task));
             }
         }

@@ -3,7 +3,6 @@
 use actinic_gcs::{resources::CPU, JobId, ResourceSet, WorkerId};
 
 use super::*;
-use crate::options::SchedulingStrategy;
 
 mod worlds;
 
@@ -36,7 +35,7 @@ struct Kit {
 fn kit() -> Kit {
     let mut core = SubmitCore::default();
     let demand = ResourceSet::new().with(CPU, 1.0);
-    let class = core.class(&ClassSpec { demand, strategy: SchedulingStrategy::Default });
+    let class = core.class(&ClassSpec { demand, ..ClassSpec::default() });
     Kit { core, class, effects: Vec::new() }
 }
 
@@ -243,4 +242,22 @@ fn a_recalled_lease_gives_what_waits_there_to_others_at_once() {
     kit.take();
     kit.core.on_recalled(lease(1), &mut kit.effects);
     assert!(matches!(&kit.take()[..], [SubmitEffect::TakeBack { tasks, .. }] if tasks.len() == 1));
+}
+
+#[test]
+fn a_demand_tells_what_others_have_granted_and_the_work_behind_it() {
+    let mut core = SubmitCore::<Job>::at(NodeId(9));
+    let class = core.class(&ClassSpec::default());
+    let mut effects = Vec::new();
+    (0..3).for_each(|task| core.on_submit(class, Job(task, true), &mut effects));
+    core.on_granted(Millis(0), class, lease(1), worker(1), &mut effects);
+    core.settle(&mut effects);
+    core.on_done(Millis(0), lease(1), Job(0, true).id(), 7_000, &mut effects);
+    core.settle(&mut effects);
+    let last = effects.iter().rev().find_map(|effect| match effect {
+        SubmitEffect::Demand(demand) => Some(demand.clone()),
+        _ => None,
+    });
+    let last = last.unwrap();
+    assert_eq!((last.elsewhere, last.work.tasks, last.work.task_us), (1, 2, 7_000));
 }
