@@ -144,8 +144,9 @@ pub(super) fn create<A: ActorClass>(
         }
     }
     let wire = wire_of::<A>(&spec, options.overflow);
-    let (strategy, options) = (options.strategy.clone(), HostedOptions::of(&options, every));
-    let actor = core.declare(NewActor { spec, owner, parent, strategy, options }, wire);
+    let (strategy, labels) = (options.strategy.clone(), options.labels.clone());
+    let options = HostedOptions::of(&options, every);
+    let actor = core.declare(NewActor { spec, owner, parent, strategy, labels, options }, wire);
     thread.counters.add(Count::ActorsCreated, 1);
     construct_when_ready::<A>(core, &actor, args);
     Ok(A::Handle::from_raw(ActorHandle::at(Ok(Place::There(actor)))))

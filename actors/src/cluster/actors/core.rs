@@ -21,8 +21,9 @@ use actinic_gcs::{
 use bytes::Bytes;
 
 use crate::{
-    cluster::wire::{
-        ActorWhere, ClassId, ClassSpec, Demand, HostActor, JobCode, LeaseId, NewActor, ProcessId, WireArg,
+    cluster::{
+        wire::{ActorWhere, ClassId, ClassSpec, Demand, HostActor, JobCode, LeaseId, NewActor, ProcessId, WireArg},
+        work::Work,
     },
     options::SchedulingStrategy,
     supervision::{Exit, RestartPolicy},
@@ -431,7 +432,7 @@ impl ActorCore {
         let Some(record) = self.actors.get_mut(&actor) else { return };
         record.phase = Phase::Placing { class, told_at: now, on };
         self.revision += 1;
-        let demand = Demand { class, spec: class_of(record, on), want: 1, revision: self.revision };
+        let demand = demand_of(record, class, on, 1, self.revision);
         effects.push(ActorEffect::Demand(Box::new(record.code.clone()), demand));
     }
 
@@ -539,7 +540,8 @@ impl ActorCore {
 
 /// Whether it may share a worker: it asks for nothing.
 fn is_light(record: &Record) -> bool {
-    record.new.spec.resources.is_empty() && record.new.strategy == SchedulingStrategy::Default
+    let new = &record.new;
+    new.spec.resources.is_empty() && new.strategy == SchedulingStrategy::Default && new.labels.is_empty()
 }
 
 fn class_of(record: &Record, on: Option<NodeId>) -> ClassSpec {
@@ -547,7 +549,12 @@ fn class_of(record: &Record, on: Option<NodeId>) -> ClassSpec {
         Some(node) => SchedulingStrategy::NodeAffinity { node, soft: true },
         None => record.new.strategy.clone(),
     };
-    ClassSpec { demand: record.new.spec.resources.clone(), strategy }
+    let (demand, labels) = (record.new.spec.resources.clone(), record.new.labels.clone());
+    ClassSpec { demand, strategy, labels, near: None }
+}
+
+fn demand_of(record: &Record, class: ClassId, on: Option<NodeId>, want: u32, revision: u64) -> Demand {
+    Demand { class, spec: class_of(record, on), want, elsewhere: 0, work: Work::default(), revision }
 }
 
 /// The demand of an actor that wants no lease any more.
@@ -556,7 +563,7 @@ fn unwanted(record: &Record, class: ClassId, revision: u64) -> ActorEffect {
         Phase::Placing { on, .. } => *on,
         _ => None,
     };
-    let demand = Demand { class, spec: class_of(record, on), want: 0, revision };
+    let demand = demand_of(record, class, on, 0, revision);
     ActorEffect::Demand(Box::new(record.code.clone()), demand)
 }
 

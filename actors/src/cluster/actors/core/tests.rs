@@ -63,7 +63,8 @@ fn new(id: u128, max_restarts: Option<u32>) -> NewActor {
         overflow: OverflowPolicy::Fail,
         checkpoint_every: None,
     };
-    NewActor { spec, owner: owner(), parent: TaskId(0), strategy: SchedulingStrategy::Default, options }
+    let labels = Default::default();
+    NewActor { spec, owner: owner(), parent: TaskId(0), strategy: SchedulingStrategy::Default, labels, options }
 }
 
 struct World {
