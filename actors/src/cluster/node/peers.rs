@@ -97,6 +97,7 @@ impl NodeEars {
                 shared.local(LocalEvent::Gone(process));
                 shared.hub.to_all_processes(&FromNode::Gone { process, reason });
             }
+            NodeFrame::HoldReplica { shard } => super::group::hold(shared, shard),
             NodeFrame::JobGone(job) => shared.pool(PoolEvent::JobGone(job)),
             NodeFrame::FetchExe { exe, offset } => {
                 let (shared, conduit) = (shared.clone(), self.conduit.clone());
