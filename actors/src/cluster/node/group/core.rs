@@ -54,8 +54,8 @@ impl GroupCore {
         if !lives(&status.id) {
             return Vec::new();
         }
-        let mut members = status.voters.iter().chain(&status.learners);
-        if let Some(dead) = members.clone().find(|replica| !lives(replica)) {
+        let members: Vec<ReplicaId> = status.voters.iter().chain(&status.learners).copied().collect();
+        if let Some(dead) = members.iter().find(|replica| !lives(replica)) {
             return vec![Step::Change(MembershipChange::Remove(*dead))];
         }
         let address = |replica: ReplicaId| nodes.iter().find(|(node, _)| replica_of(*node) == replica);
@@ -70,10 +70,10 @@ impl GroupCore {
         }
         let most = wanted.min(nodes.len()).max(1);
         let aim = most - usize::from(most % 2 == 0);
-        if members.clone().count() >= aim {
+        if members.len() >= aim {
             return Vec::new();
         }
-        let Some((node, address)) = nodes.iter().find(|(node, _)| !members.any(|id| *id == replica_of(*node))) else {
+        let Some((node, address)) = nodes.iter().find(|(node, _)| !members.contains(&replica_of(*node))) else {
             return Vec::new();
         };
         if self.told.insert(*node) {

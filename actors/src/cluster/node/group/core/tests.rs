@@ -46,6 +46,16 @@ fn two_nodes_have_one_replica_and_the_third_makes_them_three() {
 }
 
 #[test]
+fn the_third_replica_goes_to_a_node_that_has_none() {
+    let mut core = GroupCore::default();
+    assert_eq!(next(&mut core, 3, &group(&[1, 2], &[]), &[1, 2, 3]), [Step::Hold(node(3))]);
+    assert_eq!(next(&mut core, 3, &group(&[1, 2], &[]), &[1, 3, 2]), {
+        let learner = Step::Change(MembershipChange::AddLearner(ReplicaId(3), "host:3".to_owned()));
+        [learner, Step::Hold(node(3))]
+    });
+}
+
+#[test]
 fn a_learner_votes_once_it_has_caught_up() {
     let mut core = GroupCore::default();
     assert_eq!(next(&mut core, 3, &group(&[1], &[(2, 0)]), &[1, 2, 3]), [Step::Hold(node(2))]);
