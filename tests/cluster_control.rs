@@ -23,6 +23,18 @@ fn add(a: i64, b: i64) -> i64 {
     a + b
 }
 
+/// Takes memory until somebody ends it; `most` bytes at last.
+#[remote]
+fn eats(most: usize) -> usize {
+    let mut eaten: Vec<Vec<u8>> = Vec::new();
+    while eaten.len() << 24 < most {
+        eaten.push(vec![1; 1 << 24]);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_secs(30));
+    eaten.len()
+}
+
 /// Says in `folder` that it runs, and ends once somebody has put `go` there.
 #[remote]
 fn holds(folder: PathBuf) -> u32 {
@@ -139,4 +151,32 @@ fn a_node_that_was_paused_too_long_ends_itself_with_its_workers() {
     cluster.add_node(&[("CPU", 1.0), ("tpu", 1.0)]).unwrap();
     fs::write(folder.path().join("go"), "").unwrap();
     assert_ne!(rt.get(&held).unwrap(), worker);
+}
+
+/// Bytes in use and all bytes of this machine.
+fn memory() -> (f64, f64) {
+    let text = fs::read_to_string("/proc/meminfo").unwrap();
+    let of = |name: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim_end_matches("kB").trim().parse::<f64>().unwrap() * 1_024.0
+    };
+    (of("MemTotal:") - of("MemAvailable:"), of("MemTotal:"))
+}
+
+#[test]
+fn a_task_that_takes_too_much_memory_is_killed_and_others_go_on() {
+    let (used, total) = memory();
+    let room = 500e6;
+    let three: &[(&str, f64)] = &[("CPU", 3.0)];
+    let cluster = Cluster::builder().memory_threshold((used + room) / total).start(&[three]).unwrap();
+    let rt = connect(cluster.address());
+    let folder = tempfile::tempdir().unwrap();
+    let others: Vec<_> =
+        (0..2).map(|_| holds.options().max_retries(100).remote(folder.path().to_owned())).collect();
+    wait_until("the others run", || here(folder.path()).len() >= 2);
+    let killed = rt.get(&eats.options().max_retries(0).remote(total as usize)).unwrap_err().to_string();
+    assert!(killed.contains("eats") && killed.contains("short of memory") && killed.contains("MiB"), "{killed}");
+    assert!(killed.contains("option `memory`"), "{killed}");
+    fs::write(folder.path().join("go"), "").unwrap();
+    rt.get(&others).unwrap();
 }

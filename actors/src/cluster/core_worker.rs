@@ -356,7 +356,8 @@ impl CoreWorker {
 fn class_of(options: Option<&TaskOptions>) -> ClassSpec {
     let default = TaskOptions::default();
     let options = options.unwrap_or(&default);
-    ClassSpec { demand: options.resources(), strategy: options.strategy.clone() }
+    let retriable = options.max_retries.unwrap_or(MAX_RETRIES_DEFAULT) > 0;
+    ClassSpec { demand: options.resources(), strategy: options.strategy.clone(), retriable }
 }
 
 impl std::fmt::Debug for CoreWorker {

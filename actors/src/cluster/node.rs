@@ -13,6 +13,7 @@ mod fence;
 mod gate;
 mod group;
 mod members;
+mod memory;
 mod peers;
 
 use std::{
@@ -265,7 +266,7 @@ impl NodeShared {
 pub fn run(settings: NodeSettings, ready: impl FnOnce(&NodeCard)) -> Result<(), NodeError> {
     let (shared, server) = assemble(settings.clone())?;
     let system = System::new();
-    let ended = system.block_on(serve(shared.clone(), settings.attached, ready));
+    let ended = system.block_on(serve(shared.clone(), &settings, ready));
     if let Some(why) = shared.fenced.get() {
         // Nobody listens, and nobody is to wait for it.
         return Err(NodeError::Fenced(why.clone()));
@@ -348,7 +349,11 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>),
 }
 
 /// Starts the actors and waits for the end.
-async fn serve(shared: Arc<NodeShared>, attached: bool, ready: impl FnOnce(&NodeCard)) -> Result<(), NodeError> {
+async fn serve(
+    shared: Arc<NodeShared>,
+    settings: &NodeSettings,
+    ready: impl FnOnce(&NodeCard),
+) -> Result<(), NodeError> {
     let (scheduling, processes) = (Arbiter::new(), Arbiter::new());
     let (local, global, pool) = (shared.clone(), shared.clone(), shared.clone());
     let local = LocalScheduler::start_in_arbiter(&scheduling.handle(), move |_| LocalScheduler::new(local));
@@ -358,6 +363,7 @@ async fn serve(shared: Arc<NodeShared>, attached: bool, ready: impl FnOnce(&Node
     let members = members::start(shared.clone(), Arbiter::current())?;
     let groups = group::start(shared.clone())?;
     let fence = actix_rt::spawn(fence::keep(shared.clone()));
+    let memory = actix_rt::spawn(memory::keep(shared.clone(), settings.memory_threshold));
     gate::open(shared.clone())?;
     shared.folder.publish(&shared.card)?;
     ready(&shared.card);
@@ -366,9 +372,10 @@ async fn serve(shared: Arc<NodeShared>, attached: bool, ready: impl FnOnce(&Node
     tokio::select! {
         () = shared.stop.notified() => tracing::info!("the node was told to end"),
         _ = asked.recv() => tracing::info!("the node was asked to end (SIGTERM)"),
-        () = input_closed(attached) => tracing::info!("the node ends with whoever started it"),
+        () = input_closed(settings.attached) => tracing::info!("the node ends with whoever started it"),
     }
     fence.abort();
+    memory.abort();
     drop((members, groups));
     // Dropping the pool drops its workers' inputs.
     processes.stop();

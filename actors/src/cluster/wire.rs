@@ -53,6 +53,8 @@ pub struct ClassSpec {
     pub demand: ResourceSet,
     /// Where it may run.
     pub strategy: SchedulingStrategy,
+    /// Whether a task runs again whose worker was lost.
+    pub retriable: bool,
 }
 
 /// How many leases an owner wants for a class, in all. A newer one replaces it.

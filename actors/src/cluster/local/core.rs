@@ -94,6 +94,19 @@ struct Wanted {
     recalled: bool,
 }
 
+/// A worker that serves a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Which.
+    pub worker: ProcessId,
+    /// Whom.
+    pub owner: ProcessId,
+    /// Whether what it runs may run again.
+    pub retriable: bool,
+    /// The lease's number; the newer has the greater.
+    pub lease: u64,
+}
+
 struct Granted {
     key: Key,
     held: Lease,
@@ -392,6 +405,17 @@ impl LocalCore {
             }
         }
         due
+    }
+
+    /// The workers that serve a lease, and whom.
+    #[must_use]
+    pub fn served(&self) -> Vec<Served> {
+        let granted = self.leases.iter();
+        let served = granted.filter_map(|(lease, granted)| {
+            let retriable = self.wanted.get(&granted.key).is_none_or(|wanted| wanted.spec.retriable);
+            Some(Served { worker: granted.worker?, owner: granted.key.owner, retriable, lease: *lease })
+        });
+        served.collect()
     }
 
     /// What waits here, for people.

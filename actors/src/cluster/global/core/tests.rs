@@ -30,7 +30,7 @@ fn spilled(want: u32, cpus: f64, strategy: SchedulingStrategy, revision: u64) ->
         env: Vec::new(),
         functions: 0,
     };
-    let spec = ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy };
+    let spec = ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy, retriable: true };
     Spilled { owner, code, class: ClassId(0), spec, want, revision }
 }
 

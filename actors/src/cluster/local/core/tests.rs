@@ -23,7 +23,7 @@ fn code(owner: ProcessId) -> JobCode {
 }
 
 fn spec(cpus: f64, strategy: SchedulingStrategy) -> ClassSpec {
-    ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy }
+    ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy, retriable: true }
 }
 
 struct Kit {

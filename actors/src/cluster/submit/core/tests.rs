@@ -27,7 +27,7 @@ struct Kit {
 fn kit() -> Kit {
     let mut core = SubmitCore::default();
     let demand = ResourceSet::new().with(CPU, 1.0);
-    let class = core.class(&ClassSpec { demand, strategy: SchedulingStrategy::Default });
+    let class = core.class(&ClassSpec { demand, strategy: SchedulingStrategy::Default, retriable: true });
     Kit { core, class, effects: Vec::new() }
 }
 
