@@ -119,13 +119,14 @@ impl ClusterBuilder {
         self
     }
 
-    /// Starts a head and other nodes, each with these resources; what is not named is detected.
+    /// Starts a head and other nodes, each with these resources; what is not named is detected. A head there is always.
     ///
     /// # Errors
     /// [`ClusterError`].
     pub fn start(self, nodes: &[&[(&str, f64)]]) -> Result<Cluster, ClusterError> {
         let mut cluster = Cluster { nodes: Vec::new(), terms: self };
-        for resources in nodes {
+        let head: &[&[(&str, f64)]] = &[&[]];
+        for resources in if nodes.is_empty() { head } else { nodes } {
             cluster.add_node(resources)?;
         }
         Ok(cluster)
