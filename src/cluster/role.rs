@@ -4,7 +4,13 @@
 //! runs in a worker but the remote functions that it is sent; elsewhere at the first `Runtime::init()`. Invariant: a process
 //! with a role never goes on to be the program.
 
-use std::{collections::BTreeMap, io::Read, path::PathBuf, process::exit, sync::OnceLock};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write as _},
+    path::PathBuf,
+    process::exit,
+    sync::OnceLock,
+};
 
 use actinic_actors::cluster::{
     core_worker::{Connection, CoreWorker, Importer},
@@ -92,7 +98,8 @@ fn run_node(settings: node::NodeSettings) -> i32 {
                 }
                 source = cause.source();
             }
-            println!("{}", serde_json::json!({ "error": text }));
+            // Whoever started it may have stopped listening long ago.
+            let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({ "error": text }));
             FAILED
         }
     }

@@ -391,7 +391,8 @@ fn class_of(options: Option<&TaskOptions>) -> ClassSpec {
     let default = TaskOptions::default();
     let options = options.unwrap_or(&default);
     let (strategy, labels) = (options.strategy.clone(), options.labels.clone());
-    ClassSpec { demand: options.resources(), strategy, labels, near: None }
+    let retriable = options.max_retries.unwrap_or(MAX_RETRIES_DEFAULT) > 0;
+    ClassSpec { demand: options.resources(), strategy, labels, near: None, retriable }
 }
 
 impl std::fmt::Debug for CoreWorker {

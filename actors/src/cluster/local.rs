@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use actinic_gcs::{Millis, NodeId};
 use actix::prelude::*;
 
-use self::core::{LocalCore, LocalEffect};
+use self::core::{LocalCore, LocalEffect, Served};
 use super::{
     global::GlobalEvent,
     node::NodeShared,
@@ -54,6 +54,11 @@ pub enum LocalEvent {
 #[derive(Message, Debug)]
 #[rtype(result = "Vec<String>")]
 pub struct Waiting;
+
+/// The workers that serve a lease, and whom.
+#[derive(Message, Debug)]
+#[rtype(result = "Vec<Served>")]
+pub struct Leases;
 
 /// The actor.
 pub struct LocalScheduler {
@@ -189,6 +194,14 @@ impl Handler<LocalEvent> for LocalScheduler {
         if !std::mem::replace(&mut self.pass_due, true) {
             ctx.notify(Pass);
         }
+    }
+}
+
+impl Handler<Leases> for LocalScheduler {
+    type Result = Vec<Served>;
+
+    fn handle(&mut self, _: Leases, _: &mut Context<Self>) -> Vec<Served> {
+        self.core.served()
     }
 }
 

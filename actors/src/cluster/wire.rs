@@ -93,6 +93,8 @@ pub struct ClassSpec {
     pub labels: LabelSelector,
     /// Where the inputs of each mostly are, if they weigh anything.
     pub near: Option<NodeId>,
+    /// Whether a task runs again whose worker was lost.
+    pub retriable: bool,
 }
 
 impl ClassSpec {
@@ -698,6 +700,11 @@ pub enum NodeFrame {
         /// What.
         word: ActorWord,
     },
+    /// From the node that leads a shard of the control store: hold a replica of it.
+    HoldReplica {
+        /// Which shard.
+        shard: usize,
+    },
     /// A piece of an executable is wanted.
     FetchExe {
         /// Which.
@@ -725,6 +732,21 @@ pub struct ClusterStatus {
     pub jobs: Vec<JobId>,
     /// What waits on this node, and for what.
     pub waiting: Vec<String>,
+    /// The control store's replicas.
+    pub gcs: GcsStatus,
+}
+
+/// What is known of the control store's replicas.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct GcsStatus {
+    /// How many each shard is to have.
+    pub wanted: u32,
+    /// By shard: where the replicas that vote are reached, and whether their nodes live.
+    pub shards: Vec<Vec<(String, bool)>>,
+    /// Whether the loss of any one node would be survived.
+    pub survives_a_node: bool,
+    /// Whether the loss of any one machine would be.
+    pub survives_a_machine: bool,
 }
 
 /// What is known of one node.

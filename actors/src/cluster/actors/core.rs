@@ -550,7 +550,8 @@ fn class_of(record: &Record, on: Option<NodeId>) -> ClassSpec {
         None => record.new.strategy.clone(),
     };
     let (demand, labels) = (record.new.spec.resources.clone(), record.new.labels.clone());
-    ClassSpec { demand, strategy, labels, near: None }
+    let retriable = record.new.options.max_restarts.is_none_or(|max| max > 0);
+    ClassSpec { demand, strategy, labels, near: None, retriable }
 }
 
 fn demand_of(record: &Record, class: ClassId, on: Option<NodeId>, want: u32, revision: u64) -> Demand {

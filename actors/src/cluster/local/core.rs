@@ -122,6 +122,19 @@ impl Wanted {
     }
 }
 
+/// A worker that serves a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Which.
+    pub worker: ProcessId,
+    /// Whom.
+    pub owner: ProcessId,
+    /// Whether what it runs may run again.
+    pub retriable: bool,
+    /// The lease's number; the newer has the greater.
+    pub lease: u64,
+}
+
 struct Granted {
     key: Key,
     /// All but its CPUs.

@@ -124,6 +124,7 @@ impl NodeEars {
             NodeFrame::Actor { from, code, word } => {
                 shared.actors(ActorEvent::Word(from, code.map(|code| Arc::from(code)), word));
             }
+            NodeFrame::HoldReplica { shard } => super::group::hold(shared, shard),
             NodeFrame::JobGone(job) => shared.pool(PoolEvent::JobGone(job)),
             NodeFrame::FetchExe { exe, offset } => {
                 let (shared, conduit) = (shared.clone(), self.conduit.clone());
