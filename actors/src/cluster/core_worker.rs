@@ -16,6 +16,7 @@ mod rest;
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         atomic::{AtomicBool, Ordering},
         Arc, OnceLock, Weak,
@@ -28,12 +29,12 @@ use actix::ArbiterHandle;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use self::rest::Rest;
 pub use self::{
     actors::{ActorImporter, CallImporter, Classes},
     connect::{ask, node_of, ConnectError, Connection, DriverInfo},
     export::{Exporter, Imported},
 };
-use self::rest::Rest;
 use super::{
     peer::{Conduit, NotSent},
     refs::{
@@ -41,7 +42,7 @@ use super::{
         ForeignRef,
     },
     submit::core::{Queued, SubmitCore, SubmitEffect},
-    wire::{ClassId, ClassSpec, DataFrame, LeaseId, ProcessId, RunTask, ToNode, Welcome},
+    wire::{Caller, ClassId, ClassSpec, ClusterStatus, DataFrame, LeaseId, ProcessId, RunTask, ToNode, Welcome},
 };
 use crate::{
     error::{TaskError, TaskErrorKind},
@@ -105,6 +106,8 @@ pub struct CoreWorker {
     /// Who this process is.
     pub welcome: Welcome,
     is_driver: bool,
+    /// The node's socket.
+    socket: PathBuf,
     node_conduit: Conduit,
     state: Mutex<State>,
     ways: Mutex<BTreeMap<ProcessId, Way>>,
@@ -138,13 +141,14 @@ impl CoreWorker {
     /// A process that its node has let in. Nothing is heard or sent before [`CoreWorker::attach`].
     #[must_use]
     pub fn new(connection: Connection, functions: BTreeMap<FunctionId, Importer>, classes: Classes) -> Arc<Self> {
-        let Connection { stream, welcome, is_driver } = connection;
+        let Connection { stream, socket, welcome, is_driver } = connection;
         let mut submit = SubmitCore::at(welcome.process.node);
         let plain = submit.class(&class_of(None));
         let refs = RefCore::new(welcome.process);
         Arc::new(Self {
             welcome,
             is_driver,
+            socket,
             node_conduit: Conduit::new(),
             state: Mutex::new(State { submit, refs, gpus: BTreeMap::new(), plain }),
             ways: Mutex::default(),
@@ -175,6 +179,14 @@ impl CoreWorker {
     #[must_use]
     pub fn is_driver(&self) -> bool {
         self.is_driver
+    }
+
+    /// How the cluster is, as this process's node sees it.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn status(&self) -> Result<ClusterStatus, ConnectError> {
+        connect::ask_at(&self.socket, Caller::Status)
     }
 
     fn now(&self) -> Millis {

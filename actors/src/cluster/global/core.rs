@@ -173,7 +173,10 @@ fn note_hopeless(now: Millis, asked: &mut Asked, nodes: &BTreeMap<NodeId, Known>
         have.push(format!("and {} others", nodes.len() - NAMED_MAX));
     }
     let spec = &asked.last.spec;
-    let text = format!("tasks wait for {spec}, which no node has; the nodes have: {}; they start when one joins that has it", have.join("; "));
+    let text = format!(
+        "tasks wait for {spec}, which no node has; the nodes have: {}; they start when one joins that has it",
+        have.join("; ")
+    );
     effects.push(GlobalEffect::Hopeless(asked.last.owner, asked.last.class, text));
 }
 

@@ -349,9 +349,7 @@ impl LocalCore {
 
     /// Leases that go on after they had lent their CPUs come before all others.
     fn take_cpus_back(&mut self) {
-        let owed = |granted: &&mut Granted| {
-            granted.cpus.is_none() && !granted.lends && !granted.cpu_demand.is_empty()
-        };
+        let owed = |granted: &&mut Granted| granted.cpus.is_none() && !granted.lends && !granted.cpu_demand.is_empty();
         for granted in self.leases.values_mut().filter(owed) {
             granted.cpus = self.placement.allocate_on(self.node, &granted.cpu_demand).ok();
         }

@@ -35,7 +35,9 @@ impl LocalCore {
 
     /// Whether it is not to wait for this node before others are asked.
     fn goes_at_once(&self, wanted: &Wanted) -> bool {
-        wanted.spec.strategy == SchedulingStrategy::Spread || self.never_here(wanted) || self.would_rather_be_elsewhere(wanted)
+        wanted.spec.strategy == SchedulingStrategy::Spread
+            || self.never_here(wanted)
+            || self.would_rather_be_elsewhere(wanted)
     }
 
     pub(super) fn never_here(&self, wanted: &Wanted) -> bool {
