@@ -23,10 +23,12 @@
 //! - Whoever ends takes its leases, demands and workers with it.
 
 pub mod before_main;
+mod class_spec;
 pub mod core_worker;
 pub mod executable;
 pub mod folder;
 pub mod global;
+pub mod groups;
 pub mod hub;
 pub mod local;
 pub mod node;

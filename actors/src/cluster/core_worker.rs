@@ -11,6 +11,7 @@
 mod connect;
 mod ears;
 mod export;
+mod groups;
 mod rest;
 
 use std::{
@@ -22,16 +23,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actinic_gcs::{FunctionId, Millis, ObjectId, TaskId};
+use actinic_gcs::{FunctionId, Millis, ObjectId, PlacementGroupId, TaskId};
 use actix::ArbiterHandle;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use self::rest::Rest;
 pub use self::{
     connect::{ask, node_of, ConnectError, Connection, DriverInfo},
     export::{Exporter, Imported},
+    groups::OnPlaced,
 };
-use self::rest::Rest;
 use super::{
     peer::{Conduit, NotSent},
     refs::{
@@ -114,6 +116,7 @@ pub struct CoreWorker {
     running: Mutex<BTreeMap<TaskId, Weak<dyn Task>>>,
     last_done: Mutex<Instant>,
     rest: Mutex<Rest>,
+    groups: Mutex<BTreeMap<PlacementGroupId, Option<OnPlaced>>>,
     functions: BTreeMap<FunctionId, Importer>,
     node: OnceLock<Weak<Node>>,
     arbiter: OnceLock<ArbiterHandle>,
@@ -149,6 +152,7 @@ impl CoreWorker {
             running: Mutex::default(),
             last_done: Mutex::new(Instant::now()),
             rest: Mutex::default(),
+            groups: Mutex::default(),
             functions,
             node: OnceLock::new(),
             arbiter: OnceLock::new(),
@@ -368,6 +372,7 @@ impl CoreWorker {
         for wanted in fetching.into_values().flatten().filter_map(|wanted| wanted.upgrade()) {
             wanted.fetched(Err(disconnected()));
         }
+        self.groups_lost();
         if let Some(node) = self.engine() {
             for task in crate::live::snapshot(node.tag) {
                 task.fail(disconnected());

@@ -156,7 +156,9 @@ impl CoreWorker {
         let Some(node) = self.engine() else { return };
         tasks.retain(|id| {
             let task = self.running.lock().get(id).and_then(std::sync::Weak::upgrade);
-            let Some(task) = task.filter(|task| !task.head().is_inflight() && task.head().claim()) else { return false };
+            let Some(task) = task.filter(|task| !task.head().is_inflight() && task.head().claim()) else {
+                return false;
+            };
             if task.head().is_inflight() {
                 // An async task that has begun, and was queued for its next poll.
                 task.head().unclaim();
@@ -342,6 +344,7 @@ impl Hears for NodeEars {
                     core.state.lock().submit.on_infeasible(class, &reason, &mut effects);
                     core.carry_out(effects);
                 }
+                FromNode::Group(group, news) => core.on_group(group, news),
                 FromNode::Hopeless { reason, .. } => tracing::warn!("{reason}"),
                 FromNode::Gone { process, reason } => core.process_gone(process, &reason),
                 FromNode::NodeGone { node, reason } => core.all_of_node_gone(node, &reason),
