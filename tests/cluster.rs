@@ -307,6 +307,8 @@ fn who_cannot_come_in_is_told_why() {
         resources: Default::default(),
         labels: Default::default(),
         gcs_folder: None,
+        gcs_replicas: 1,
+        memory_threshold: 0.95,
         attached: true,
         apart: false,
     };

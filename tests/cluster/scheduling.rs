@@ -30,6 +30,8 @@ fn labels_choose_a_task_s_node() {
         resources: [("CPU".to_owned(), 2.0)].into(),
         labels: [("zone".to_owned(), "b".to_owned())].into(),
         gcs_folder: None,
+        gcs_replicas: 1,
+        memory_threshold: 0.95,
         attached: true,
         apart: false,
     };

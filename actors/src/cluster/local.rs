@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use actinic_gcs::{Millis, NodeId};
 use actix::prelude::*;
 
-use self::core::{LocalCore, LocalEffect};
+use self::core::{LocalCore, LocalEffect, Served};
 use super::{
     global::GlobalEvent,
     groups::GroupFrame,
@@ -60,6 +60,11 @@ pub enum LocalEvent {
 #[rtype(result = "Vec<String>")]
 pub struct Waiting;
 
+/// The workers that serve a lease, and whom.
+#[derive(Message, Debug)]
+#[rtype(result = "Vec<Served>")]
+pub struct Leases;
+
 /// The actor.
 pub struct LocalScheduler {
     shared: Arc<NodeShared>,
@@ -84,7 +89,9 @@ impl LocalScheduler {
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                LocalEffect::NeedWorker { lease, code } => self.shared.pool(PoolEvent::Need(lease, code)),
+                LocalEffect::NeedWorker { lease, purpose, code } => {
+                    self.shared.pool(PoolEvent::Need(lease, purpose, code));
+                }
                 LocalEffect::Ended(lease) => self.shared.pool(PoolEvent::Ended(lease)),
                 LocalEffect::Grant { owner, class, lease, worker, gpus } => {
                     let socket = self.shared.socket_of(worker, owner);
@@ -195,6 +202,14 @@ impl Handler<LocalEvent> for LocalScheduler {
         if !std::mem::replace(&mut self.pass_due, true) {
             ctx.notify(Pass);
         }
+    }
+}
+
+impl Handler<Leases> for LocalScheduler {
+    type Result = Vec<Served>;
+
+    fn handle(&mut self, _: Leases, _: &mut Context<Self>) -> Vec<Served> {
+        self.core.served()
     }
 }
 

@@ -29,7 +29,7 @@ use self::bundles::Groups;
 use crate::{
     cluster::{
         groups::GroupFrame,
-        wire::{ClassId, ClassSpec, Demand, JobCode, LeaseId, NodeLoad, ProcessId, Spilled},
+        wire::{ClassId, ClassSpec, Demand, JobCode, LeaseFor, LeaseId, NodeLoad, ProcessId, Spilled},
         work::Work,
     },
     options::SchedulingStrategy,
@@ -58,6 +58,8 @@ pub enum LocalEffect {
     NeedWorker {
         /// The lease.
         lease: LeaseId,
+        /// What it is for.
+        purpose: LeaseFor,
         /// Whose code it runs.
         code: Box<JobCode>,
     },
@@ -123,6 +125,19 @@ impl Wanted {
     fn unmet(&self) -> u32 {
         self.want.saturating_sub(self.held).saturating_sub(self.elsewhere)
     }
+}
+
+/// A worker that serves a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Which.
+    pub worker: ProcessId,
+    /// Whom.
+    pub owner: ProcessId,
+    /// Whether what it runs may run again.
+    pub retriable: bool,
+    /// The lease's number; the newer has the greater.
+    pub lease: u64,
 }
 
 struct Granted {
@@ -222,7 +237,9 @@ impl LocalCore {
         let key = Key { owner, class, placed };
         let classes = self.wanted.range(Key { class: ClassId(0), placed: false, owner }..);
         let known = classes.take_while(|(other, _)| other.owner == owner).take(CLASSES_MAX).count();
-        if !self.wanted.contains_key(&key) && (want == 0 || known >= CLASSES_MAX) {
+        // A keeper of actors has a class for each of them.
+        let full = known >= CLASSES_MAX && !owner.is_manager();
+        if !self.wanted.contains_key(&key) && (want == 0 || full) {
             return;
         }
         let until = placed.then_some(Millis(now.0 + PLACED_MS_MAX));

@@ -36,7 +36,8 @@ fn spilled(want: u32, cpus: f64, strategy: SchedulingStrategy, revision: u64) ->
         env: Vec::new(),
         functions: 0,
     };
-    let spec = ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy, ..ClassSpec::default() };
+    let demand = ResourceSet::new().with(CPU, cpus);
+    let spec = ClassSpec { demand, strategy, retriable: true, ..ClassSpec::default() };
     Spilled { owner, code, class: ClassId(0), spec, want, work: Work::default(), revision }
 }
 

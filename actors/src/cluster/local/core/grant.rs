@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use actinic_gcs::{resources::CPU, Millis, Quantity, ResourceSet};
 
 use super::{bundles::group_of, Granted, Key, LocalCore, LocalEffect, RECALL_AFTER_MS};
-use crate::cluster::wire::LeaseId;
+use crate::cluster::wire::{LeaseFor, LeaseId};
 
 impl LocalCore {
     /// Leases that go on after they had lent their CPUs come before all others.
@@ -53,10 +53,15 @@ impl LocalCore {
         let Some(wanted) = self.wanted.get_mut(&key) else { return false };
         wanted.held += 1;
         let code = Box::new(wanted.code.clone());
+        let purpose = match (key.owner.is_manager(), demand.is_empty()) {
+            (false, _) => LeaseFor::Tasks,
+            (true, false) => LeaseFor::Actor,
+            (true, true) => LeaseFor::LightActor,
+        };
         let number = self.number();
         let granted = Granted { key, rest, cpus, cpu_demand, lends: false, bundle, worker: None, recalled: false };
         self.leases.insert(number, granted);
-        effects.push(LocalEffect::NeedWorker { lease: LeaseId { node: self.node, number }, code });
+        effects.push(LocalEffect::NeedWorker { lease: LeaseId { node: self.node, number }, purpose, code });
         true
     }
 
@@ -91,6 +96,8 @@ impl LocalCore {
             let richest = self
                 .leases
                 .iter()
+                // An actor keeps its lease for life.
+                .filter(|(_, granted)| !granted.key.owner.is_manager())
                 .filter(|(_, granted)| granted.key != key && !granted.recalled && granted.worker.is_some())
                 .max_by_key(|(number, granted)| {
                     (self.wanted.get(&granted.key).map_or(0, |wanted| wanted.held), u64::MAX - **number)

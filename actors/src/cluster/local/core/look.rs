@@ -2,7 +2,7 @@
 //!
 //! Owns: nothing. Changes nothing.
 
-use super::{bundles::group_of, LocalCore, NodeLoad};
+use super::{bundles::group_of, LocalCore, NodeLoad, Served};
 
 impl LocalCore {
     /// How loaded the node is.
@@ -23,6 +23,16 @@ impl LocalCore {
         }
         let task_us = known_us / known.max(1);
         NodeLoad { free, waiting, tasks, task_us, bandwidth: self.bandwidth, workers, revision }
+    }
+
+    /// The workers that serve a lease, and whom.
+    #[must_use]
+    pub fn served(&self) -> Vec<Served> {
+        let served = self.leases.iter().filter_map(|(lease, granted)| {
+            let retriable = self.wanted.get(&granted.key).is_none_or(|wanted| wanted.spec.retriable);
+            Some(Served { worker: granted.worker?, owner: granted.key.owner, retriable, lease: *lease })
+        });
+        served.collect()
     }
 
     /// What waits here, for people.

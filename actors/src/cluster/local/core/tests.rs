@@ -26,7 +26,7 @@ fn code(owner: ProcessId) -> JobCode {
 }
 
 fn spec(cpus: f64, strategy: SchedulingStrategy) -> ClassSpec {
-    ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy, ..ClassSpec::default() }
+    ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy, retriable: true, ..ClassSpec::default() }
 }
 
 struct Kit {

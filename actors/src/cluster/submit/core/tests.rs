@@ -35,7 +35,7 @@ struct Kit {
 fn kit() -> Kit {
     let mut core = SubmitCore::default();
     let demand = ResourceSet::new().with(CPU, 1.0);
-    let class = core.class(&ClassSpec { demand, ..ClassSpec::default() });
+    let class = core.class(&ClassSpec { demand, retriable: true, ..ClassSpec::default() });
     Kit { core, class, effects: Vec::new() }
 }
 
