@@ -12,6 +12,7 @@ mod actors;
 mod connect;
 mod ears;
 mod export;
+mod groups;
 mod rest;
 
 use std::{
@@ -24,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actinic_gcs::{FunctionId, Millis, ObjectId, TaskId};
+use actinic_gcs::{FunctionId, Millis, ObjectId, PlacementGroupId, TaskId};
 use actix::ArbiterHandle;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -34,6 +35,7 @@ pub use self::{
     actors::{ActorImporter, CallImporter, Classes},
     connect::{ask, node_of, ConnectError, Connection, DriverInfo},
     export::{Exporter, Imported},
+    groups::OnPlaced,
 };
 use super::{
     peer::{Conduit, NotSent},
@@ -119,6 +121,7 @@ pub struct CoreWorker {
     running: Mutex<BTreeMap<TaskId, Weak<dyn Task>>>,
     last_done: Mutex<Instant>,
     rest: Mutex<Rest>,
+    groups: Mutex<BTreeMap<PlacementGroupId, Option<OnPlaced>>>,
     functions: BTreeMap<FunctionId, Importer>,
     classes: Classes,
     actors: Mutex<actors::Actors>,
@@ -157,6 +160,7 @@ impl CoreWorker {
             running: Mutex::default(),
             last_done: Mutex::new(Instant::now()),
             rest: Mutex::default(),
+            groups: Mutex::default(),
             functions,
             classes,
             actors: Mutex::default(),
@@ -391,6 +395,7 @@ impl CoreWorker {
         for wanted in fetching.into_values().flatten().filter_map(|wanted| wanted.upgrade()) {
             wanted.fetched(Err(disconnected()));
         }
+        self.groups_lost();
         if let Some(node) = self.engine() {
             for task in crate::live::snapshot(node.tag) {
                 task.fail(disconnected());

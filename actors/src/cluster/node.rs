@@ -41,6 +41,7 @@ use super::{
     executable::ExeStore,
     folder::{NodeCard, NodeFolder},
     global::{GlobalEvent, GlobalScheduler},
+    groups::GroupFrame,
     hub::Hub,
     local::{LocalEvent, LocalScheduler},
     wire::{FromNode, JobCode, NodeFrame, ProcessId},
@@ -179,6 +180,25 @@ impl NodeShared {
         }
     }
 
+    /// Hands what a node says about a placement group to whom it concerns.
+    pub fn group_frame(&self, from: NodeId, frame: GroupFrame) {
+        match frame {
+            GroupFrame::Prepared { group, round, taken } => {
+                self.global(GlobalEvent::GroupPrepared { from, group, round, taken });
+            }
+            frame => self.local(LocalEvent::Group(from, Box::new(frame))),
+        }
+    }
+
+    /// Tells a node about a placement group, this one or another.
+    pub fn to_group_node(&self, node: NodeId, frame: GroupFrame) {
+        if node == self.spec.id {
+            self.group_frame(node, frame);
+        } else {
+            self.hub.to_node(node, &NodeFrame::Group(frame));
+        }
+    }
+
     /// Tells the worker pool.
     pub fn pool(&self, event: PoolEvent) {
         if let Some(pool) = self.pool.get() {
@@ -250,6 +270,7 @@ impl NodeShared {
         self.hub.to_all_nodes(&NodeFrame::Gone { process, reason });
         if process == code.driver {
             self.pool(PoolEvent::JobGone(code.job));
+            self.global(GlobalEvent::JobGone(code.job));
             self.hub.to_all_nodes(&NodeFrame::JobGone(code.job));
         } else {
             self.pool(PoolEvent::Lost(process.worker));

@@ -3,16 +3,19 @@
 //! Owns: the frames, as plain records in MessagePack. Does not own how bytes are cut into frames ([`super::peer`]), nor what
 //! is done about them. Invariant: every length is bounded by the frame's, which is checked before it is believed.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use actinic_gcs::{
     spec::{ActorSpec, LabelSelector},
-    ActorId, FunctionId, JobId, NodeId, ObjectId, ResourceSet, TaskId, WorkerId,
+    ActorId, FunctionId, JobId, NodeId, ObjectId, PlacementGroupId, ResourceSet, TaskId, WorkerId,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::work::Work;
+use super::{
+    groups::{GroupAsk, GroupFrame, GroupNews},
+    work::Work,
+};
 use crate::{
     error::TaskError,
     options::{HostedOptions, OverflowPolicy, SchedulingStrategy},
@@ -95,43 +98,6 @@ pub struct ClassSpec {
     pub near: Option<NodeId>,
     /// Whether a task runs again whose worker was lost.
     pub retriable: bool,
-}
-
-impl ClassSpec {
-    /// Whether its tasks may run on a node with these labels.
-    #[must_use]
-    pub fn admits(&self, labels: &BTreeMap<String, String>) -> bool {
-        let hard = match &self.strategy {
-            SchedulingStrategy::NodeLabel { hard, .. } => hard.fits(labels),
-            _ => true,
-        };
-        hard && self.labels.fits(labels)
-    }
-
-    /// Whether some nodes are preferred by their labels.
-    #[must_use]
-    pub fn has_preference(&self) -> bool {
-        matches!(&self.strategy, SchedulingStrategy::NodeLabel { soft, .. } if !soft.is_empty())
-    }
-
-    /// Whether a node with these labels is one of those.
-    #[must_use]
-    pub fn prefers(&self, labels: &BTreeMap<String, String>) -> bool {
-        matches!(&self.strategy, SchedulingStrategy::NodeLabel { soft, .. } if soft.fits(labels))
-    }
-}
-
-impl fmt::Display for ClassSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.demand)?;
-        if let SchedulingStrategy::NodeLabel { hard, .. } = &self.strategy {
-            write!(f, " where {hard}")?;
-        }
-        if !self.labels.is_empty() {
-            write!(f, " where {}", self.labels)?;
-        }
-        Ok(())
-    }
 }
 
 /// How many leases an owner wants for a class, in all. A newer one replaces it.
@@ -259,6 +225,8 @@ pub enum ToNode {
     Return(LeaseId),
     /// A worker is ready for tasks.
     Ready,
+    /// A placement group is wanted, or wanted no more.
+    Group(GroupAsk),
     /// All that the sender runs under this lease of its node waits for others: it needs no CPU meanwhile.
     Blocked(LeaseId),
     /// It goes on.
@@ -308,6 +276,8 @@ pub enum FromNode {
         /// Why.
         reason: String,
     },
+    /// What became of a placement group that the receiver asked for.
+    Group(PlacementGroupId, GroupNews),
     /// The tasks of a class wait for a node that there is not.
     Hopeless {
         /// Which class.
@@ -673,6 +643,8 @@ pub enum NodeFrame {
     Spilled(Box<Spilled>),
     /// From a global scheduler: so many of these leases are yours to grant.
     Place(Box<Spilled>),
+    /// About a placement group.
+    Group(GroupFrame),
     /// Something for a process of the receiver.
     ForProcess {
         /// For whom.

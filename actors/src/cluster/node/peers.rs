@@ -15,6 +15,7 @@ use crate::{
     cluster::{
         actors::ActorEvent,
         global::GlobalEvent,
+        groups::Asker,
         local::LocalEvent,
         peer::{tcp_halves, Conduit, Hears, Liveness, Peer},
         wire::{ActorWhere, ActorWord, FromNode, JobCode, NodeFrame, ProcessId, ToNode},
@@ -72,6 +73,10 @@ impl Hears for ProcessEars {
                     self.shared.local(LocalEvent::Return(lease));
                 }
                 ToNode::Return(lease) => self.shared.hub.to_node(lease.node, &NodeFrame::Return(lease)),
+                ToNode::Group(ask) => {
+                    let asker = Asker { process: self.process, job: self.code.job };
+                    self.shared.global(GlobalEvent::GroupAsk(asker, Box::new(ask)));
+                }
                 ToNode::Blocked(lease) => self.shared.local(LocalEvent::Blocked(lease)),
                 ToNode::Unblocked(lease) => self.shared.local(LocalEvent::Unblocked(lease)),
                 ToNode::Ready => self.shared.pool(PoolEvent::Ready(self.process.worker)),
@@ -111,6 +116,7 @@ impl NodeEars {
             NodeFrame::Hello(_) => {}
             NodeFrame::Load(load) => shared.global(GlobalEvent::Load(self.spec.id, load)),
             NodeFrame::Spilled(spilled) => shared.global(GlobalEvent::Spilled(spilled)),
+            NodeFrame::Group(frame) => shared.group_frame(self.spec.id, frame),
             NodeFrame::Place(placed) => shared.local(LocalEvent::Place(placed)),
             // Never further: it has come to where the process is, or nowhere.
             NodeFrame::ForProcess { to, frame } if to.node == shared.spec.id => shared.hub.to_process(to, *frame),
@@ -125,7 +131,10 @@ impl NodeEars {
                 shared.actors(ActorEvent::Word(from, code.map(|code| Arc::from(code)), word));
             }
             NodeFrame::HoldReplica { shard } => super::group::hold(shared, shard),
-            NodeFrame::JobGone(job) => shared.pool(PoolEvent::JobGone(job)),
+            NodeFrame::JobGone(job) => {
+                shared.pool(PoolEvent::JobGone(job));
+                shared.global(GlobalEvent::JobGone(job));
+            }
             NodeFrame::FetchExe { exe, offset } => {
                 let (shared, conduit) = (shared.clone(), self.conduit.clone());
                 actix_rt::task::spawn_blocking(move || {

@@ -5,6 +5,7 @@ use actinic_gcs::{resources::CPU, JobId, WorkerId};
 use super::*;
 use crate::cluster::{wire::ExeHash, work::InputBytes};
 
+mod bundles;
 mod elsewhere;
 
 fn process(node: u128, worker: u32) -> ProcessId {
