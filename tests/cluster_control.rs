@@ -171,8 +171,7 @@ fn a_task_that_takes_too_much_memory_is_killed_and_others_go_on() {
     let cluster = Cluster::builder().memory_threshold((used + room) / total).start(&[three]).unwrap();
     let rt = connect(cluster.address());
     let folder = tempfile::tempdir().unwrap();
-    let others: Vec<_> =
-        (0..2).map(|_| holds.options().max_retries(100).remote(folder.path().to_owned())).collect();
+    let others: Vec<_> = (0..2).map(|_| holds.options().max_retries(100).remote(folder.path().to_owned())).collect();
     wait_until("the others run", || here(folder.path()).len() >= 2);
     let killed = rt.get(&eats.options().max_retries(0).remote(total as usize)).unwrap_err().to_string();
     assert!(killed.contains("eats") && killed.contains("short of memory") && killed.contains("MiB"), "{killed}");

@@ -136,7 +136,7 @@ impl Drop for Hosts {
 
 /// A task that only this host can run.
 fn at(host: u8, n: i64) -> ObjectRef<i64> {
-    add.options().resource(format!("host{host}"), 1.0).remote(n, 1)
+    add.options().resource(&format!("host{host}"), 1.0).remote(n, 1)
 }
 
 #[test]

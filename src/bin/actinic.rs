@@ -224,9 +224,11 @@ fn show_gcs(gcs: &GcsStatus) {
     }
     let survived = match (gcs.survives_a_machine, gcs.survives_a_node) {
         (true, _) => "the loss of any one machine would be survived".to_owned(),
-        (false, true) => "the loss of any one node would be survived, but not that of this machine: most replicas are on \
+        (false, true) => {
+            "the loss of any one node would be survived, but not that of this machine: most replicas are on \
                           one; add nodes elsewhere"
-            .to_owned(),
+                .to_owned()
+        }
         (false, false) if gcs.wanted == 1 => {
             "the loss of the head would not be survived; start it with `--gcs-replicas 3` to change that".to_owned()
         }

@@ -109,7 +109,9 @@ impl Network {
         let hook = "{ type filter hook forward priority 0; }";
         self.in_hub(&["nft", "add", "chain", "inet", "loss", "all", hook])?;
         let percent = percent.to_string();
-        self.in_hub(&["nft", "add", "rule", "inet", "loss", "all", "numgen", "random", "mod", "100", "<", &percent, "drop"])
+        self.in_hub(&[
+            "nft", "add", "rule", "inet", "loss", "all", "numgen", "random", "mod", "100", "<", &percent, "drop",
+        ])
     }
 
     /// From now on a host receives no more than so many Mbit/s.

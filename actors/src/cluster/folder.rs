@@ -45,9 +45,8 @@ impl NodeCard {
     pub fn is_of(&self, address: &str) -> bool {
         let own = [&self.address, &self.head];
         address.split(',').map(str::trim).any(|one| {
-            ["auto", "local"].contains(&one) || own.into_iter().chain(&self.nodes).any(|known| {
-                known.split(',').any(|known| known == one)
-            })
+            ["auto", "local"].contains(&one)
+                || own.into_iter().chain(&self.nodes).any(|known| known.split(',').any(|known| known == one))
         })
     }
 }

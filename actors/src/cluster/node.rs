@@ -34,8 +34,8 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-pub use self::{detect::machine_memory, facts::Facts, group::GroupRow};
 use self::detect::{fresh_id, fresh_token};
+pub use self::{detect::machine_memory, facts::Facts, group::GroupRow};
 use super::{
     executable::ExeStore,
     folder::{NodeCard, NodeFolder},

@@ -203,7 +203,13 @@ impl Door {
         let (shard, who, route) = match way {
             Way::Shard(shard, who, route) => (shard, who, route),
             Way::Admin => {
-                actix_rt::spawn(admin::serve(stream, self.routes.read().clone(), self.roster.clone(), self.limits, place));
+                actix_rt::spawn(admin::serve(
+                    stream,
+                    self.routes.read().clone(),
+                    self.roster.clone(),
+                    self.limits,
+                    place,
+                ));
                 return Ok(());
             }
             Way::Node(visitors, spec) => {

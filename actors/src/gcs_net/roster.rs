@@ -43,7 +43,11 @@ impl Roster {
         let known: Vec<String> =
             members.map(|(_, address)| address.clone()).filter(|address| !address.is_empty()).take(TOLD_MAX).collect();
         let heard = || lists.heard.get(&shard).into_iter().flatten().take(TOLD_MAX).cloned().collect();
-        if known.is_empty() { heard() } else { known }
+        if known.is_empty() {
+            heard()
+        } else {
+            known
+        }
     }
 
     /// Others say that a shard's members are reached here.

@@ -23,9 +23,14 @@ impl Facts {
     /// How the control store is.
     pub(super) fn gcs_status(&self) -> GcsStatus {
         let node_of = |address: &String| self.nodes.iter().find(|info| info.spec.address == *address);
-        let shards: Vec<Vec<(String, bool)>> = self.row.addresses().into_iter().map(|addresses| {
-            addresses.into_iter().map(|address| (address.clone(), node_of(&address).is_some())).collect()
-        }).collect();
+        let shards: Vec<Vec<(String, bool)>> = self
+            .row
+            .addresses()
+            .into_iter()
+            .map(|addresses| {
+                addresses.into_iter().map(|address| (address.clone(), node_of(&address).is_some())).collect()
+            })
+            .collect();
         let survives = |lost: &dyn Fn(&NodeInfo) -> bool| {
             self.row.voters.iter().all(|voters| {
                 let left = voters.values().filter_map(node_of).filter(|info| !lost(info)).count();

@@ -36,12 +36,14 @@ pub(super) async fn keep(shared: Arc<NodeShared>) {
             }
             Standing::Waits => {}
             Standing::CutOff => {
-                let why = "it could not renew its lease and may be cut off from the others, who go on without it; start a \
+                let why =
+                    "it could not renew its lease and may be cut off from the others, who go on without it; start a \
                            new node once the network is mended";
                 return shared.fence(why);
             }
             Standing::Abandoned => {
-                let why = "the control store has lost most of its replicas and has not come back; start the cluster anew";
+                let why =
+                    "the control store has lost most of its replicas and has not come back; start the cluster anew";
                 return shared.fence(why);
             }
         }

@@ -111,7 +111,8 @@ pub(super) fn start(shared: Arc<NodeShared>, arbiter: ArbiterHandle) -> Result<M
 
 /// Says goodbye, unless this node takes all of the control store with it: then nobody is left to hear.
 pub(super) fn leave(shared: &NodeShared) {
-    let others = shared.facts().row.voters.iter().flat_map(|voters| voters.values()).any(|at| *at != shared.card.address);
+    let others =
+        shared.facts().row.voters.iter().flat_map(|voters| voters.values()).any(|at| *at != shared.card.address);
     if others || !shared.spec.head {
         let left = NodeWrite::MarkDead { node: shared.spec.id, cause: NodeDeath::Left, lease_until: None };
         drop(shared.gcs.submit(actinic_gcs::shard::Request::Write(left.into())));

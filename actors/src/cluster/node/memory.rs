@@ -73,14 +73,16 @@ fn machine() -> Option<Memory> {
 /// The cgroups of this process that have a bound, those around it included.
 fn cgroups() -> Vec<Memory> {
     let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    text.lines().flat_map(|line| {
-        let mut parts = line.splitn(3, ':').skip(1);
-        match (parts.next(), parts.next()) {
-            (Some(""), Some(path)) => around("/sys/fs/cgroup", path, VERSION_2),
-            (Some("memory"), Some(path)) => around("/sys/fs/cgroup/memory", path, VERSION_1),
-            _ => Vec::new(),
-        }
-    }).collect()
+    text.lines()
+        .flat_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            match (parts.next(), parts.next()) {
+                (Some(""), Some(path)) => around("/sys/fs/cgroup", path, VERSION_2),
+                (Some("memory"), Some(path)) => around("/sys/fs/cgroup/memory", path, VERSION_1),
+                _ => Vec::new(),
+            }
+        })
+        .collect()
 }
 
 /// Names of files: the bound, what is in use, and what of that can be taken back at once.

@@ -30,7 +30,11 @@ pub(crate) struct Memory {
 impl Memory {
     /// Which part is in use.
     pub(crate) fn part(self) -> f64 {
-        if self.total == 0 { 0.0 } else { self.used as f64 / self.total as f64 }
+        if self.total == 0 {
+            0.0
+        } else {
+            self.used as f64 / self.total as f64
+        }
     }
 }
 
