@@ -30,6 +30,7 @@ pub mod global;
 pub mod hub;
 pub mod local;
 pub mod node;
+pub mod objects;
 pub mod peer;
 pub mod refs;
 pub mod submit;

@@ -31,6 +31,7 @@ pub use self::{
     export::{Exporter, Imported},
 };
 use super::{
+    objects::{ObjectClient, Portable},
     peer::{Conduit, NotSent},
     refs::{
         core::{RefCore, RefEffect},
@@ -89,6 +90,8 @@ enum Way {
 pub struct CoreWorker {
     /// Who this process is.
     pub welcome: Welcome,
+    /// The way to large objects.
+    pub objects: Arc<ObjectClient>,
     is_driver: bool,
     node_conduit: Conduit,
     state: Mutex<State>,
@@ -124,10 +127,12 @@ impl CoreWorker {
         let mut submit = SubmitCore::default();
         let plain = submit.class(&class_of(None));
         let refs = RefCore::new(welcome.process);
+        let node_conduit = Conduit::new();
         Arc::new(Self {
+            objects: ObjectClient::new(welcome.process, node_conduit.clone()),
             welcome,
             is_driver,
-            node_conduit: Conduit::new(),
+            node_conduit,
             state: Mutex::new(State { submit, refs, gpus: BTreeMap::new(), plain }),
             ways: Mutex::default(),
             pinned: Mutex::default(),
@@ -322,7 +327,7 @@ impl CoreWorker {
         }
     }
 
-    fn fetched(&self, object: ObjectId, outcome: &Result<crate::data::codec::Parts, TaskError>) {
+    fn fetched(&self, object: ObjectId, outcome: &Result<Portable, TaskError>) {
         let waiting = self.fetching.lock().remove(&object).unwrap_or_default();
         for wanted in waiting.iter().filter_map(Weak::upgrade) {
             wanted.fetched(outcome.clone());
@@ -336,11 +341,14 @@ impl CoreWorker {
         if self.gone.swap(true, Ordering::AcqRel) {
             return;
         }
+        // A node that was killed leaves its shared memory to those who outlive it.
+        crate::store::reclaim();
         if !self.is_driver {
             tracing::info!(reason, "the node is gone, and so is this worker");
             std::process::exit(0);
         }
         tracing::error!(reason, "the node is gone");
+        self.objects.disconnected();
         let fetching = std::mem::take(&mut *self.fetching.lock());
         for wanted in fetching.into_values().flatten().filter_map(|wanted| wanted.upgrade()) {
             wanted.fetched(Err(disconnected()));

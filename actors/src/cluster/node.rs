@@ -40,6 +40,10 @@ use super::{
     global::{GlobalEvent, GlobalScheduler},
     hub::Hub,
     local::{LocalEvent, LocalScheduler},
+    objects::{
+        manager::{store_config, OBJECT_STORE_MEMORY},
+        ObjectEvent, ObjectManager,
+    },
     wire::{FromNode, JobCode, NodeFrame, ProcessId},
     workers::{PoolEvent, WorkerPool},
 };
@@ -95,6 +99,9 @@ pub enum NodeError {
     /// The node's folder.
     #[error("the node's folder cannot be used: {0}")]
     Folder(#[from] io::Error),
+    /// The object store.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
     /// The control store refuses the node.
     #[error("the cluster does not take this node: {0}")]
     Refused(String),
@@ -135,6 +142,7 @@ pub struct NodeShared {
     local: OnceLock<Addr<LocalScheduler>>,
     global: OnceLock<Addr<GlobalScheduler>>,
     pool: OnceLock<Addr<WorkerPool>>,
+    objects: OnceLock<Addr<ObjectManager>>,
     stop: Notify,
     /// Lets nodes that call in, on the arbiter that it is given.
     callers: OnceLock<Box<dyn Fn(ArbiterHandle) + Send + Sync>>,
@@ -166,6 +174,19 @@ impl NodeShared {
         if let Some(pool) = self.pool.get() {
             pool.do_send(event);
         }
+    }
+
+    /// Tells the object manager.
+    pub fn objects(&self, event: ObjectEvent) {
+        if let Some(objects) = self.objects.get() {
+            objects.do_send(event);
+        }
+    }
+
+    /// Where another node is reached.
+    #[must_use]
+    pub fn address_of(&self, node: NodeId) -> Option<String> {
+        self.others.read().get(&node).map(|spec| spec.address.clone())
     }
 
     /// The socket of a process of this node, for another process that may be on the same machine.
@@ -302,6 +323,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, GcsServer), Node
         local: OnceLock::new(),
         global: OnceLock::new(),
         pool: OnceLock::new(),
+        objects: OnceLock::new(),
         stop: Notify::new(),
         callers: OnceLock::new(),
     });
@@ -339,7 +361,8 @@ fn spec(settings: &NodeSettings, id: NodeId, address: &str) -> NodeSpec {
     for (name, units) in detected {
         resources = resources.with(name, settings.resources.get(name).copied().unwrap_or(units));
     }
-    for (name, units) in settings.resources.iter().filter(|(name, _)| ![CPU, GPU, MEMORY].contains(&name.as_str())) {
+    let known = [CPU, GPU, MEMORY, OBJECT_STORE_MEMORY];
+    for (name, units) in settings.resources.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
         resources = resources.with(name, *units);
     }
     NodeSpec {
@@ -349,7 +372,7 @@ fn spec(settings: &NodeSettings, id: NodeId, address: &str) -> NodeSpec {
         head: settings.join.is_none(),
         resources,
         labels: settings.labels.clone(),
-        object_store_bytes: 0,
+        object_store_bytes: store_config(settings.resources.get(OBJECT_STORE_MEMORY).copied()).capacity_bytes as u64,
     }
 }
 
@@ -364,7 +387,11 @@ pub fn machine_memory() -> u64 {
 
 /// Starts the actors and waits for the end.
 async fn serve(shared: Arc<NodeShared>, attached: bool, ready: impl FnOnce(&NodeCard)) -> Result<(), NodeError> {
-    let (scheduling, processes) = (Arbiter::new(), Arbiter::new());
+    let (scheduling, processes, bulk) = (Arbiter::new(), Arbiter::new(), Arbiter::new());
+    let config = store_config(Some(shared.spec.object_store_bytes as f64));
+    let objects = ObjectManager::new(shared.clone(), config)?;
+    let store = objects.store();
+    let _ = shared.objects.set(ObjectManager::start_in_arbiter(&bulk.handle(), |_| objects));
     let (local, global, pool) = (shared.clone(), shared.clone(), shared.clone());
     let local = LocalScheduler::start_in_arbiter(&scheduling.handle(), move |_| LocalScheduler::new(local));
     let global = GlobalScheduler::start_in_arbiter(&scheduling.handle(), move |_| GlobalScheduler::new(global));
@@ -385,6 +412,9 @@ async fn serve(shared: Arc<NodeShared>, attached: bool, ready: impl FnOnce(&Node
     // Dropping the pool drops its workers' inputs.
     processes.stop();
     scheduling.stop();
+    bulk.stop();
+    store.close();
+    let _ = bulk.join();
     let _ = processes.join();
     let _ = scheduling.join();
     Ok(())

@@ -9,6 +9,9 @@ use actinic_gcs::{FunctionId, JobId, NodeId, ObjectId, ResourceSet, TaskId, Work
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::objects::{
+    wire::{Locator, ObjectAsk, ObjectFigures, ObjectFrame, ObjectNews},
+};
 use crate::{error::TaskError, options::SchedulingStrategy};
 
 /// One process of a cluster: a driver or a worker, numbered by its node.
@@ -181,6 +184,8 @@ pub enum ToNode {
         /// [`DataFrame`]s, encoded.
         body: Bytes,
     },
+    /// About large objects.
+    Object(ObjectAsk),
 }
 
 /// From a node to one of its processes.
@@ -244,6 +249,8 @@ pub enum FromNode {
     },
     /// How the node is.
     Status(Box<ClusterStatus>),
+    /// About large objects.
+    Object(ObjectNews),
 }
 
 /// An object of another process, and who owns it.
@@ -264,6 +271,8 @@ pub struct WireValue {
     pub buffers: Vec<Bytes>,
     /// The references inside.
     pub refs: Vec<WireRef>,
+    /// Where the bytes are, if they are not here.
+    pub away: Option<Box<Locator>>,
 }
 
 impl WireValue {
@@ -279,6 +288,8 @@ impl WireValue {
 pub enum WireArg {
     /// Its value.
     Value(WireValue),
+    /// Values that together make one argument, in order.
+    Gather(Vec<WireValue>),
 }
 
 /// A task on its way to a worker.
@@ -423,6 +434,8 @@ pub enum NodeFrame {
         /// The bytes, or why there are none.
         bytes: Result<Bytes, String>,
     },
+    /// About large objects.
+    Object(ObjectFrame),
 }
 
 /// What a node says of the cluster.
@@ -434,6 +447,8 @@ pub struct ClusterStatus {
     pub jobs: Vec<JobId>,
     /// What waits on this node, and for what.
     pub waiting: Vec<String>,
+    /// What this node's object store holds.
+    pub objects: ObjectFigures,
 }
 
 /// What is known of one node.

@@ -9,6 +9,7 @@ use std::{any::Any, sync::Arc};
 use super::{CoreWorker, NotSent, Way};
 use crate::{
     cluster::{
+        objects::{AwayObject, Locator, Portable},
         peer::{self, Conduit, Liveness, Peer},
         refs::{ForeignRef, SharedRef},
         wire::{Caller, DataFrame, Greeting, ProcessId, ToNode, WireRef, WireValue},
@@ -43,10 +44,22 @@ impl Exporter<'_> {
     ///
     /// # Errors
     /// That something inside of it cannot leave this process.
-    pub fn value(&self, parts: impl Into<Parts>) -> Result<WireValue, TaskError> {
-        let Parts { meta, buffers, refs } = parts.into();
-        let refs = refs.iter().map(|inner| self.reference(inner)).collect::<Result<_, _>>()?;
-        Ok(WireValue { meta, buffers, refs })
+    pub fn value(&self, value: impl Into<Portable>) -> Result<WireValue, TaskError> {
+        match value.into() {
+            Portable::Here(Parts { meta, buffers, refs }) => {
+                Ok(WireValue { meta, buffers, refs: self.references(&refs)?, away: None })
+            }
+            Portable::Away(away) => self.away(&away, away.locator().clone()),
+        }
+    }
+
+    fn away(&self, away: &AwayObject, locator: Locator) -> Result<WireValue, TaskError> {
+        let (refs, away) = (self.references(away.refs())?, Some(Box::new(locator)));
+        Ok(WireValue { refs, away, ..WireValue::default() })
+    }
+
+    fn references(&self, refs: &[AnyRef]) -> Result<Vec<WireRef>, TaskError> {
+        refs.iter().map(|inner| self.reference(inner)).collect()
     }
 
     fn reference(&self, inner: &AnyRef) -> Result<WireRef, TaskError> {
@@ -81,10 +94,13 @@ impl Exporter<'_> {
 impl CoreWorker {
     /// A value that has come from another process.
     #[must_use]
-    pub fn import(self: &Arc<Self>, from: ProcessId, value: WireValue) -> Parts {
-        let WireValue { meta, buffers, refs } = value;
+    pub fn import(self: &Arc<Self>, from: ProcessId, value: WireValue) -> Portable {
+        let WireValue { meta, buffers, refs, away } = value;
         let refs: Vec<AnyRef> = refs.into_iter().map(|wire| self.receive(from, wire)).collect();
-        Parts { meta, buffers, refs: refs.into() }
+        match away {
+            Some(locator) => Portable::Away(self.objects.arrived(*locator, refs.into())),
+            None => Portable::Here(Parts { meta, buffers, refs: refs.into() }),
+        }
     }
 
     fn receive(self: &Arc<Self>, from: ProcessId, wire: WireRef) -> AnyRef {
@@ -100,9 +116,18 @@ impl CoreWorker {
         received
     }
 
-    /// What became of an object of this process, ready to be sent.
+    /// The result of a task of another process, which owns it and from now on holds it.
     pub(super) fn outcome(self: &Arc<Self>, object: &Arc<dyn Object>, to: ProcessId) -> Result<WireValue, TaskError> {
-        let encoded: Parts = object.encoded().unwrap_or_else(|| Err(super::disconnected()))?;
+        let exporter = Exporter { core: self, to };
+        match object.encoded().unwrap_or_else(|| Err(super::disconnected()))? {
+            Portable::Away(away) => exporter.away(&away, away.pass(to)),
+            here => exporter.value(here),
+        }
+    }
+
+    /// The value of an object of this process, for one who reads it.
+    pub(super) fn answer(self: &Arc<Self>, object: &Arc<dyn Object>, to: ProcessId) -> Result<WireValue, TaskError> {
+        let encoded = object.encoded().unwrap_or_else(|| Err(super::disconnected()))?;
         Exporter { core: self, to }.value(encoded)
     }
 

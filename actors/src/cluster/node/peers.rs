@@ -15,13 +15,14 @@ use crate::{
     cluster::{
         global::GlobalEvent,
         local::LocalEvent,
+        objects::{manager::BulkCaller, ObjectEvent},
         peer::{tcp_halves, Conduit, Hears, Liveness, Peer},
         wire::{FromNode, JobCode, NodeFrame, ProcessId, ToNode},
         workers::PoolEvent,
     },
     gcs_net::{
         wire::{decode, FrameError},
-        Visitors,
+        Visit, Visitors,
     },
 };
 
@@ -53,6 +54,7 @@ impl Hears for ProcessEars {
                 ToNode::Relay { to, body } => {
                     self.shared.hub.to_process(to, FromNode::Relay { from: self.process, body });
                 }
+                ToNode::Object(ask) => self.shared.objects(ObjectEvent::Ask(self.process, ask)),
             }
         }
         Ok(())
@@ -60,6 +62,8 @@ impl Hears for ProcessEars {
 
     fn closed(&mut self, reason: &str) {
         tracing::debug!(process = %self.process, reason, "a process is gone");
+        // After all that it said.
+        self.shared.objects(ObjectEvent::ProcessGone(self.process));
         if self.process != self.code.driver {
             // Its end is told with its exit status, which says more.
             self.shared.hub.remove_process(self.process.worker);
@@ -95,6 +99,7 @@ impl NodeEars {
             NodeFrame::Return(lease) => shared.local(LocalEvent::Return(lease)),
             NodeFrame::Gone { process, reason } => {
                 shared.local(LocalEvent::Gone(process));
+                shared.objects(ObjectEvent::ProcessGone(process));
                 shared.hub.to_all_processes(&FromNode::Gone { process, reason });
             }
             NodeFrame::JobGone(job) => shared.pool(PoolEvent::JobGone(job)),
@@ -106,6 +111,7 @@ impl NodeEars {
                 });
             }
             NodeFrame::ExePart { exe, offset, bytes } => shared.pool(PoolEvent::Part(exe, offset, bytes)),
+            NodeFrame::Object(frame) => shared.objects(ObjectEvent::Frame(frame)),
         }
     }
 }
@@ -125,6 +131,7 @@ impl Hears for NodeEars {
             self.shared.others.write().remove(&node);
             self.shared.local(LocalEvent::PeerGone(node));
             self.shared.global(GlobalEvent::NodeGone(node));
+            self.shared.objects(ObjectEvent::NodeGone(node));
             self.shared.hub.to_all_processes(&FromNode::NodeGone { node, reason: reason.to_owned() });
         }
     }
@@ -161,8 +168,15 @@ impl Callers {
     /// For the listener.
     pub(super) fn visitors(&self) -> Visitors {
         let here = self.clone();
-        Visitors::new(move |spec, stream| {
+        Visitors::new(move |visit, stream| {
             let Some((shared, arbiter)) = here.0.lock().clone() else { return };
+            let spec = match visit {
+                Visit::Node(spec) => spec,
+                Visit::Objects(_) => {
+                    let objects = shared.upgrade().and_then(|shared| shared.objects.get().cloned());
+                    return objects.map_or((), |objects| objects.do_send(BulkCaller(stream)));
+                }
+            };
             arbiter.spawn_fn(move || {
                 if let (Some(shared), Ok(stream)) = (shared.upgrade(), TcpStream::from_std(stream)) {
                     welcome(&shared, spec, stream);
