@@ -22,7 +22,7 @@ use actinic_gcs::ObjectId;
 
 use crate::{
     data::Data,
-    object_ref::{encoded, ObjectRef, TypedObject},
+    object_ref::{away, encoded, ObjectRef, TypedObject},
 };
 
 /// A value that came from another process.
@@ -139,6 +139,10 @@ impl<T: Data> Object for ForeignCell<T> {
 
     fn encoded(&self) -> Option<Result<Portable, TaskError>> {
         encoded(&self.slot)
+    }
+
+    fn away(&self) -> Option<Arc<AwayObject>> {
+        away(&self.slot)
     }
 
     fn typed_ref(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {

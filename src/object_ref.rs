@@ -173,6 +173,14 @@ pub(crate) fn encoded<T: Data>(slot: &Slot<T>) -> Option<Result<Portable, TaskEr
     }
 }
 
+/// The large object in `slot`, if that is what is there.
+pub(crate) fn away<T>(slot: &Slot<T>) -> Option<Arc<AwayObject>> {
+    match slot.outcome()? {
+        Ok(Stored::Away(away)) => Some(away.clone()),
+        _ => None,
+    }
+}
+
 /// The bytes in `slot`, which are on this machine.
 pub(crate) fn parts_here<T>(slot: &Slot<T>) -> Result<Parts, TaskError> {
     match slot.outcome() {
@@ -296,6 +304,10 @@ impl<T: Data> Object for ObjectCell<T> {
 
     fn encoded(&self) -> Option<Result<Portable, TaskError>> {
         encoded(&self.slot)
+    }
+
+    fn away(&self) -> Option<Arc<AwayObject>> {
+        away(&self.slot)
     }
 
     fn typed_ref(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {

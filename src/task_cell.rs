@@ -9,7 +9,7 @@ use actinic_actors::{
     cell::{Signal, Slot, Waiter},
     cluster::{
         core_worker::{CoreWorker, Exporter},
-        objects::Portable,
+        objects::{AwayObject, Portable},
         wire::RunTask,
     },
     context::{self, Frame, ThreadState},
@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use crate::{
     arg::ArgSet,
     data::Data,
-    object_ref::{encoded, ObjectRef, TypedObject},
+    object_ref::{away, encoded, ObjectRef, TypedObject},
     output::{Output, Single},
 };
 
@@ -360,6 +360,10 @@ impl<T: Data, K: Invoke<Out = Single<T>>> Object for TaskCell<K> {
 
     fn encoded(&self) -> Option<Result<Portable, TaskError>> {
         encoded(&self.out.0)
+    }
+
+    fn away(&self) -> Option<Arc<AwayObject>> {
+        away(&self.out.0)
     }
 
     fn typed_ref(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {

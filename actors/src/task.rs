@@ -29,7 +29,7 @@ use actinic_gcs::{ActorId, ObjectId, TaskId};
 
 use crate::{
     cell::{Signal, Waiter},
-    cluster::{core_worker::Exporter, objects::Portable, refs::ForeignRef, wire::RunTask},
+    cluster::{core_worker::Exporter, objects::{AwayObject, Portable}, refs::ForeignRef, wire::RunTask},
     error::{TaskError, TaskErrorKind},
     live::LiveKey,
     node::Node,
@@ -349,6 +349,10 @@ pub trait Object: Send + Sync {
     }
     /// A reference to it, of the type that the public API has for it.
     fn typed_ref(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
+    /// Where it is large, and in the memory of some node.
+    fn away(&self) -> Option<Arc<AwayObject>> {
         None
     }
     /// Where it is another process's.
