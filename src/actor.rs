@@ -307,7 +307,7 @@ pub fn try_create<A: ActorClass>(args: A::Args, creation: Creation<A>) -> Result
         let Creation { mut options, checkpoints } = creation;
         let namespace = options.namespace.clone().unwrap_or_else(|| node.config.namespace.clone());
         let name = options.name.clone();
-        if let Some(error) = node.scheduler.refusal_of(A::NAME, &options.demand, &options.strategy) {
+        if let Some(error) = node.scheduler.refusal_of(A::NAME, &options.demand, &options.strategy, &options.labels) {
             return Err(error.into());
         }
         let (parent, task) = context::next_child(node);

@@ -35,4 +35,5 @@ pub mod peer;
 pub mod refs;
 pub mod submit;
 pub mod wire;
+pub mod work;
 pub mod workers;

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actinic_gcs::{resources::CPU, NodeId, PlacementGroupId, ResourceSet};
+use actinic_gcs::{resources::CPU, spec::LabelSelector, NodeId, PlacementGroupId, ResourceSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,6 +30,13 @@ pub enum SchedulingStrategy {
         /// Whether another node will do.
         soft: bool,
     },
+    /// On a node whose labels fit `hard`; on one that fits `soft` as well, if there is room.
+    NodeLabel {
+        /// What must hold.
+        hard: LabelSelector,
+        /// What should hold.
+        soft: LabelSelector,
+    },
     /// Within a placement group, in one bundle of it or in any.
     PlacementGroup {
         /// The group.
@@ -46,6 +53,8 @@ pub struct TaskOptions {
     pub demand: Option<ResourceSet>,
     /// Where it may run.
     pub strategy: SchedulingStrategy,
+    /// What must hold of its node's labels.
+    pub labels: LabelSelector,
     /// Its name in graphs and messages, in place of the function's.
     pub name: Option<&'static str>,
     /// How often it may run again after a failure; none for the default.
@@ -75,6 +84,7 @@ impl TaskOptions {
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.strategy == SchedulingStrategy::Default
+            && self.labels.is_empty()
             && self.demand.as_ref().is_none_or(|demand| *demand == default_demand())
     }
 }
@@ -112,6 +122,8 @@ pub struct ActorOptions {
     pub demand: ResourceSet,
     /// Where it may live.
     pub strategy: SchedulingStrategy,
+    /// What must hold of its node's labels.
+    pub labels: LabelSelector,
     /// The name under which it can be found.
     pub name: Option<String>,
     /// The namespace of the name.
@@ -150,6 +162,7 @@ impl Default for ActorOptions {
         Self {
             demand: ResourceSet::new(),
             strategy: SchedulingStrategy::Default,
+            labels: LabelSelector::default(),
             name: None,
             namespace: None,
             get_if_exists: false,

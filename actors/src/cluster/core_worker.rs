@@ -11,6 +11,7 @@
 mod connect;
 mod ears;
 mod export;
+mod rest;
 
 use std::{
     collections::BTreeMap,
@@ -30,14 +31,16 @@ pub use self::{
     connect::{ask, node_of, ConnectError, Connection, DriverInfo},
     export::{Exporter, Imported},
 };
+use self::rest::Rest;
 use super::{
-    objects::{ObjectClient, Portable},
+    objects::{inputs::inputs_of, ObjectClient, Portable},
     peer::{Conduit, NotSent},
     refs::{
         core::{RefCore, RefEffect},
         ForeignRef,
     },
     submit::core::{Queued, SubmitCore, SubmitEffect},
+    work::InputBytes,
     wire::{ClassId, ClassSpec, DataFrame, LeaseId, ProcessId, RunTask, ToNode, Welcome},
 };
 use crate::{
@@ -51,6 +54,8 @@ use crate::{
 pub const MAX_RETRIES_DEFAULT: u32 = 3;
 /// Between looks while tasks wait.
 const BUSY_TICK: Duration = Duration::from_millis(1);
+/// Between looks while tasks are under way.
+const WORK_TICK: Duration = Duration::from_millis(5);
 /// Between looks while leases are held.
 const IDLE_TICK: Duration = Duration::from_millis(50);
 
@@ -65,6 +70,19 @@ impl Queued for Sent {
 
     fn claim(&self) -> bool {
         self.0.head().claim()
+    }
+
+    fn function(&self) -> u64 {
+        // The name stands for the function, and its address for the name: both last as long as the program.
+        self.0.head().name.as_ptr() as u64
+    }
+
+    fn inputs(&self) -> InputBytes {
+        inputs_of(&*self.0)
+    }
+
+    fn put_back(&self) -> bool {
+        self.0.head().put_back()
     }
 }
 
@@ -103,6 +121,7 @@ pub struct CoreWorker {
     /// Tasks of other processes that are here, so that they can be cancelled.
     running: Mutex<BTreeMap<TaskId, Weak<dyn Task>>>,
     last_done: Mutex<Instant>,
+    rest: Mutex<Rest>,
     functions: BTreeMap<FunctionId, Importer>,
     node: OnceLock<Weak<Node>>,
     arbiter: OnceLock<ArbiterHandle>,
@@ -124,7 +143,7 @@ impl CoreWorker {
     #[must_use]
     pub fn new(connection: Connection, functions: BTreeMap<FunctionId, Importer>) -> Arc<Self> {
         let Connection { stream, welcome, is_driver } = connection;
-        let mut submit = SubmitCore::default();
+        let mut submit = SubmitCore::at(welcome.process.node);
         let plain = submit.class(&class_of(None));
         let refs = RefCore::new(welcome.process);
         let node_conduit = Conduit::new();
@@ -139,6 +158,7 @@ impl CoreWorker {
             fetching: Mutex::default(),
             running: Mutex::default(),
             last_done: Mutex::new(Instant::now()),
+            rest: Mutex::default(),
             functions,
             node: OnceLock::new(),
             arbiter: OnceLock::new(),
@@ -189,11 +209,14 @@ impl CoreWorker {
         }
         let mut effects = Vec::new();
         let mut state = self.state.lock();
-        let class = match &task.head().options {
-            Some(options) if !options.is_plain() => state.submit.class(&class_of(Some(options))),
-            _ => state.plain,
+        let task = Sent(task);
+        let options = task.0.head().options.as_deref().filter(|options| !options.is_plain());
+        let near = task.inputs().home();
+        let class = match (options, near) {
+            (None, None) => state.plain,
+            _ => state.submit.class(&ClassSpec { near, ..class_of(options) }),
         };
-        state.submit.on_submit(class, Sent(task), &mut effects);
+        state.submit.on_submit(class, task, &mut effects);
         let first = state.submit.settle_new(class, &mut effects);
         drop(state);
         if first || effects.is_empty() {
@@ -241,6 +264,11 @@ impl CoreWorker {
                     task.0.fail(TaskErrorKind::Infeasible { task: task_name, demand, reason }.into());
                 }
                 SubmitEffect::Lost(task, worker) => self.lost(&task.0, worker, "it ended"),
+                SubmitEffect::TakeBack { lease, worker, tasks } => {
+                    // One who cannot be asked runs them in the end, or is lost.
+                    let _ = self.to_process_soon(worker, &DataFrame::TakeBack { lease, tasks }, true);
+                }
+                SubmitEffect::Cancelled(task) => task.0.fail(task.0.head().cancelled_error()),
             }
         }
     }
@@ -364,7 +392,8 @@ impl CoreWorker {
 fn class_of(options: Option<&TaskOptions>) -> ClassSpec {
     let default = TaskOptions::default();
     let options = options.unwrap_or(&default);
-    ClassSpec { demand: options.resources(), strategy: options.strategy.clone() }
+    let (strategy, labels) = (options.strategy.clone(), options.labels.clone());
+    ClassSpec { demand: options.resources(), strategy, labels, near: None }
 }
 
 impl std::fmt::Debug for CoreWorker {

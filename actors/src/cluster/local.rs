@@ -34,6 +34,10 @@ pub enum LocalEvent {
     Place(Box<Spilled>),
     /// A lease has ended.
     Return(LeaseId),
+    /// The worker of a lease waits for others.
+    Blocked(LeaseId),
+    /// It goes on.
+    Unblocked(LeaseId),
     /// A lease has its worker.
     Worker(LeaseId, ProcessId),
     /// A lease can have none.
@@ -66,7 +70,8 @@ impl LocalScheduler {
     /// The scheduler of a node that has what its spec says.
     #[must_use]
     pub fn new(shared: Arc<NodeShared>) -> Self {
-        let core = LocalCore::new(shared.spec.id, NodeResources::new(shared.spec.resources.clone()));
+        let resources = NodeResources::new(shared.spec.resources.clone());
+        let core = LocalCore::new(shared.spec.id, resources).with_labels(shared.spec.labels.clone());
         let (effects, told) = (Vec::new(), NodeLoad::default());
         Self { shared, core, effects, pass_due: false, timer: None, told, same: 0 }
     }
@@ -170,6 +175,8 @@ impl Handler<LocalEvent> for LocalScheduler {
             }
             LocalEvent::Place(placed) => self.core.on_place(now, *placed),
             LocalEvent::Return(lease) => self.core.on_return(lease, &mut self.effects),
+            LocalEvent::Blocked(lease) => self.core.on_blocked(lease),
+            LocalEvent::Unblocked(lease) => self.core.on_unblocked(lease),
             LocalEvent::Worker(lease, worker) => self.core.on_worker(lease, worker, &mut self.effects),
             LocalEvent::NoWorker(lease, reason) => self.core.on_no_worker(lease, &reason, &mut self.effects),
             LocalEvent::Gone(process) => self.core.on_gone(process, &mut self.effects),

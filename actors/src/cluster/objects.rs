@@ -24,6 +24,7 @@
 pub mod away;
 pub mod client;
 pub mod directory;
+pub mod inputs;
 pub mod manager;
 pub mod portable;
 pub mod pull;

@@ -3,14 +3,15 @@
 //! Owns: the frames, as plain records in MessagePack. Does not own how bytes are cut into frames ([`super::peer`]), nor what
 //! is done about them. Invariant: every length is bounded by the frame's, which is checked before it is believed.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
-use actinic_gcs::{FunctionId, JobId, NodeId, ObjectId, ResourceSet, TaskId, WorkerId};
+use actinic_gcs::{spec::LabelSelector, FunctionId, JobId, NodeId, ObjectId, ResourceSet, TaskId, WorkerId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::objects::{
-    wire::{Locator, ObjectAsk, ObjectFigures, ObjectFrame, ObjectNews},
+use super::{
+    objects::wire::{Locator, ObjectAsk, ObjectFigures, ObjectFrame, ObjectNews},
+    work::Work,
 };
 use crate::{error::TaskError, options::SchedulingStrategy};
 
@@ -50,12 +51,53 @@ pub struct LeaseId {
 pub struct ClassId(pub u32);
 
 /// What the tasks of a class ask for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClassSpec {
     /// What each takes while it runs.
     pub demand: ResourceSet,
     /// Where it may run.
     pub strategy: SchedulingStrategy,
+    /// What must hold of its node's labels, besides.
+    pub labels: LabelSelector,
+    /// Where the inputs of each mostly are, if they weigh anything.
+    pub near: Option<NodeId>,
+}
+
+impl ClassSpec {
+    /// Whether its tasks may run on a node with these labels.
+    #[must_use]
+    pub fn admits(&self, labels: &BTreeMap<String, String>) -> bool {
+        let hard = match &self.strategy {
+            SchedulingStrategy::NodeLabel { hard, .. } => hard.fits(labels),
+            _ => true,
+        };
+        hard && self.labels.fits(labels)
+    }
+
+    /// Whether some nodes are preferred by their labels.
+    #[must_use]
+    pub fn has_preference(&self) -> bool {
+        matches!(&self.strategy, SchedulingStrategy::NodeLabel { soft, .. } if !soft.is_empty())
+    }
+
+    /// Whether a node with these labels is one of those.
+    #[must_use]
+    pub fn prefers(&self, labels: &BTreeMap<String, String>) -> bool {
+        matches!(&self.strategy, SchedulingStrategy::NodeLabel { soft, .. } if soft.fits(labels))
+    }
+}
+
+impl fmt::Display for ClassSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.demand)?;
+        if let SchedulingStrategy::NodeLabel { hard, .. } = &self.strategy {
+            write!(f, " where {hard}")?;
+        }
+        if !self.labels.is_empty() {
+            write!(f, " where {}", self.labels)?;
+        }
+        Ok(())
+    }
 }
 
 /// How many leases an owner wants for a class, in all. A newer one replaces it.
@@ -67,6 +109,10 @@ pub struct Demand {
     pub spec: ClassSpec,
     /// How many leases, those that are held included.
     pub want: u32,
+    /// How many it holds that other nodes have granted.
+    pub elsewhere: u32,
+    /// The work behind it.
+    pub work: Work,
     /// Of two demands of a class the one with the greater number is the newer.
     pub revision: u64,
 }
@@ -177,6 +223,10 @@ pub enum ToNode {
     Return(LeaseId),
     /// A worker is ready for tasks.
     Ready,
+    /// All that the sender runs under this lease of its node waits for others: it needs no CPU meanwhile.
+    Blocked(LeaseId),
+    /// It goes on.
+    Unblocked(LeaseId),
     /// Frames for another process, which cannot be reached directly.
     Relay {
         /// To whom.
@@ -215,6 +265,13 @@ pub enum FromNode {
         /// Which class.
         class: ClassId,
         /// Why.
+        reason: String,
+    },
+    /// The tasks of a class wait for a node that there is not.
+    Hopeless {
+        /// Which class.
+        class: ClassId,
+        /// What they ask for, and what there is.
         reason: String,
     },
     /// A process is gone, and all its leases with it.
@@ -330,6 +387,20 @@ pub enum DataFrame {
     },
     /// Do not run it, or ask it to end.
     Cancel(TaskId),
+    /// The owner wants those of these tasks back that have not begun: others can run them sooner.
+    TakeBack {
+        /// Under which lease they were sent.
+        lease: LeaseId,
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
+    /// These tasks have not begun, and will not begin at the sender.
+    GivenBack {
+        /// Under which lease they were sent.
+        lease: LeaseId,
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
     /// The asker wants the value of this object when it is there.
     Fetch(ObjectId),
     /// Whoever gave the sender its reference is lost: the owner keeps the object until it is released.
@@ -357,6 +428,12 @@ pub struct NodeLoad {
     pub free: ResourceSet,
     /// Leases that are wanted of it and not granted.
     pub waiting: u32,
+    /// Tasks that wait for those.
+    pub tasks: u64,
+    /// How long the tasks take of those who want leases here, on the average, in microseconds; 0 where nobody knows.
+    pub task_us: u64,
+    /// Bytes a second at which inputs come to it; 0 where none have.
+    pub bandwidth: u64,
     /// Workers that run.
     pub workers: u32,
     /// Of two of a node the one with the greater number is the newer.
@@ -376,6 +453,8 @@ pub struct Spilled {
     pub spec: ClassSpec,
     /// How many leases are to be had elsewhere, in all.
     pub want: u32,
+    /// The work behind them.
+    pub work: Work,
     /// The newer replaces the older.
     pub revision: u64,
 }
@@ -391,15 +470,6 @@ pub enum NodeFrame {
     Spilled(Box<Spilled>),
     /// From a global scheduler: so many of these leases are yours to grant.
     Place(Box<Spilled>),
-    /// From a global scheduler to the owner's node: no node can ever do this.
-    Infeasible {
-        /// Whose.
-        owner: ProcessId,
-        /// Which.
-        class: ClassId,
-        /// Why.
-        reason: String,
-    },
     /// Something for a process of the receiver.
     ForProcess {
         /// For whom.

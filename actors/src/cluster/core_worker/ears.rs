@@ -17,7 +17,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{CoreWorker, BUSY_TICK, IDLE_TICK};
+use super::{CoreWorker, BUSY_TICK, IDLE_TICK, WORK_TICK};
 use crate::{
     cell::{Dependent, Waiter},
     cluster::{
@@ -63,6 +63,14 @@ impl CoreWorker {
             DataFrame::Run(lease, run) => self.run(from, lease, *run),
             DataFrame::Done { lease, task, ran_us, outcomes } => self.done(from, lease, task, ran_us, outcomes),
             DataFrame::Cancel(task) => self.cancel_here(task),
+            DataFrame::TakeBack { lease, tasks } => self.give_back(from, lease, tasks),
+            DataFrame::GivenBack { lease, tasks } => {
+                let mut effects = Vec::new();
+                let now = self.now();
+                self.state.lock().submit.on_given_back(now, lease, &tasks, &mut effects);
+                self.carry_out(effects);
+                self.tick.notify_one();
+            }
             DataFrame::Fetch(object) => self.asked(from, object),
             DataFrame::Borrow(object) => {
                 if !self.state.lock().refs.on_borrow(object, from) {
@@ -84,7 +92,7 @@ impl CoreWorker {
     /// A task of another process is to run here.
     fn run(self: &Arc<Self>, from: ProcessId, lease: LeaseId, run: RunTask) {
         let Some(node) = self.engine() else { return };
-        let (id, function) = (run.id, run.function);
+        let (id, function, has_gpus) = (run.id, run.function, !run.gpus.is_empty());
         let imported = match self.functions.get(&function) {
             // Decoding runs code of the user's.
             Some(import) => panics::catch(|| import(self, from, run)).unwrap_or_else(|panic| {
@@ -96,7 +104,15 @@ impl CoreWorker {
         match imported {
             Ok(imported) => {
                 imported.task.head().keep_here();
-                self.running.lock().insert(id, Arc::downgrade(&imported.task));
+                self.serve(lease, has_gpus);
+                let first = {
+                    let mut running = self.running.lock();
+                    running.insert(id, Arc::downgrade(&imported.task));
+                    running.len() == 1
+                };
+                if first {
+                    self.tick.notify_one();
+                }
                 let left = AtomicUsize::new(imported.objects.len());
                 let completion = Arc::new(Completion {
                     core: self.clone(),
@@ -133,6 +149,28 @@ impl CoreWorker {
         let (Some(ended), Some(node)) = (ended, self.engine()) else { return };
         let outcomes = outcomes.into_iter().map(|outcome| outcome.map(|value| self.import(from, value))).collect();
         ended.0.settle(&node, outcomes);
+    }
+
+    /// The owner wants tasks back that have not begun; whoever claims one decides whether it runs here or goes.
+    fn give_back(self: &Arc<Self>, to: ProcessId, lease: LeaseId, mut tasks: Vec<TaskId>) {
+        let Some(node) = self.engine() else { return };
+        tasks.retain(|id| {
+            let task = self.running.lock().get(id).and_then(std::sync::Weak::upgrade);
+            let Some(task) = task.filter(|task| !task.head().is_inflight() && task.head().claim()) else { return false };
+            if task.head().is_inflight() {
+                // An async task that has begun, and was queued for its next poll.
+                task.head().unclaim();
+                node.enqueue(task, None);
+                return false;
+            }
+            // Its completion, which does not find it there any more, says nothing.
+            self.running.lock().remove(id);
+            task.fail(task.head().cancelled_error());
+            true
+        });
+        if !tasks.is_empty() {
+            let _ = self.to_process_soon(to, &DataFrame::GivenBack { lease, tasks }, true);
+        }
     }
 
     fn cancel_here(&self, task: TaskId) {
@@ -239,7 +277,10 @@ impl Dependent for Completion {
         let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
         let idle = {
             let mut running = self.core.running.lock();
-            running.remove(&self.task);
+            if running.remove(&self.task).is_none() {
+                // It was given back.
+                return;
+            }
             running.is_empty()
         };
         let outcomes = objects.iter().map(|object| self.core.outcome(object, self.owner)).collect();
@@ -302,6 +343,7 @@ impl Hears for NodeEars {
                     core.state.lock().submit.on_infeasible(class, &reason, &mut effects);
                     core.carry_out(effects);
                 }
+                FromNode::Hopeless { reason, .. } => tracing::warn!("{reason}"),
                 FromNode::Gone { process, reason } => core.process_gone(process, &reason),
                 FromNode::NodeGone { node, reason } => core.all_of_node_gone(node, &reason),
                 FromNode::Relay { from, body } => {
@@ -399,17 +441,23 @@ async fn tick(core: Arc<CoreWorker>) {
         core.tick.notified().await;
         loop {
             let mut effects = Vec::new();
-            let (queued, holds) = {
+            let pause = {
                 let now = core.now();
                 let mut state = core.state.lock();
-                state.submit.on_time(now, &mut effects);
-                (state.submit.has_queued(), state.submit.holds_any())
+                let submit = &mut state.submit;
+                submit.on_time(now, &mut effects);
+                match (submit.has_queued(), submit.has_under_way(), submit.holds_any()) {
+                    (true, ..) => Some(BUSY_TICK),
+                    (_, true, _) => Some(WORK_TICK),
+                    (.., true) => Some(IDLE_TICK),
+                    _ => None,
+                }
             };
             core.carry_out(effects);
-            if !queued && !holds {
-                break;
-            }
-            tokio::time::sleep(if queued { BUSY_TICK } else { IDLE_TICK }).await;
+            let serves = core.engine().is_some_and(|node| core.look_at_rest(&node));
+            let pause = if serves { Some(pause.map_or(WORK_TICK, |pause| pause.min(WORK_TICK))) } else { pause };
+            let Some(pause) = pause else { break };
+            tokio::time::sleep(pause).await;
         }
     }
 }

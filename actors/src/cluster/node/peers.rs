@@ -50,6 +50,8 @@ impl Hears for ProcessEars {
                     self.shared.local(LocalEvent::Return(lease));
                 }
                 ToNode::Return(lease) => self.shared.hub.to_node(lease.node, &NodeFrame::Return(lease)),
+                ToNode::Blocked(lease) => self.shared.local(LocalEvent::Blocked(lease)),
+                ToNode::Unblocked(lease) => self.shared.local(LocalEvent::Unblocked(lease)),
                 ToNode::Ready => self.shared.pool(PoolEvent::Ready(self.process.worker)),
                 ToNode::Relay { to, body } => {
                     self.shared.hub.to_process(to, FromNode::Relay { from: self.process, body });
@@ -90,9 +92,6 @@ impl NodeEars {
             NodeFrame::Load(load) => shared.global(GlobalEvent::Load(self.spec.id, load)),
             NodeFrame::Spilled(spilled) => shared.global(GlobalEvent::Spilled(spilled)),
             NodeFrame::Place(placed) => shared.local(LocalEvent::Place(placed)),
-            NodeFrame::Infeasible { owner, class, reason } => {
-                shared.hub.to_process(owner, FromNode::Infeasible { class, reason });
-            }
             // Never further: it has come to where the process is, or nowhere.
             NodeFrame::ForProcess { to, frame } if to.node == shared.spec.id => shared.hub.to_process(to, *frame),
             NodeFrame::ForProcess { .. } => {}

@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use actinic_gcs::ObjectId;
+use actinic_gcs::{NodeId, ObjectId};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
@@ -69,6 +69,13 @@ impl AwayObject {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.locator.bytes
+    }
+
+    /// The nodes that have it, as far as this process knows: all, if it owns it.
+    #[must_use]
+    pub fn places(&self) -> Vec<NodeId> {
+        let known = self.client.places(self.locator.stored);
+        if known.is_empty() { vec![self.locator.stored.node] } else { known }
     }
 
     /// Names it for a process that is to hold it from now on, if this one has sealed it; else for one that only reads it.
