@@ -279,6 +279,18 @@ fn a_large_value_goes_straight_to_the_node_that_needs_it() {
 }
 
 #[test]
+fn a_task_goes_to_where_its_large_argument_is() {
+    let mut cluster = Cluster::with_resources(&[&[("CPU", 2.0)]]).unwrap();
+    cluster.add_node_apart(&[("CPU", 2.0), ("b", 1.0)]).unwrap();
+    let cards = cards(&mut cluster);
+    let rt = connect(&cluster);
+    let x = make.options().resource("b", 1.0).remote(128, 3);
+    rt.get(&sum.options().resource("b", 1.0).remote(&x)).unwrap();
+    rt.get(&sum.remote(&x)).unwrap();
+    assert_eq!(figures(&cards[0]).fetched_bytes, 0, "the task went to the object, not the object to the task");
+}
+
+#[test]
 fn a_node_lost_while_it_sends_is_replaced_by_another_copy() {
     let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)]]).unwrap();
     for name in ["b", "c", "d"] {

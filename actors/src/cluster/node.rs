@@ -414,7 +414,6 @@ async fn serve(shared: Arc<NodeShared>, attached: bool, ready: impl FnOnce(&Node
     scheduling.stop();
     bulk.stop();
     store.close();
-    let _ = bulk.join();
     let _ = processes.join();
     let _ = scheduling.join();
     Ok(())

@@ -1,6 +1,6 @@
 //! What processes of a cluster say to each other.
 //!
-//! Owns: the frames, as plain records in MessagePack. Does not own how bytes are cut into frames ([`super::peer`]), nor what
+//! Owns: the frames, as plain records in MessagePack; those of values are in `value`. Does not own how bytes are cut into frames ([`super::peer`]), nor what
 //! is done about them. Invariant: every length is bounded by the frame's, which is checked before it is believed.
 
 use std::{collections::BTreeMap, fmt};
@@ -9,8 +9,11 @@ use actinic_gcs::{spec::LabelSelector, FunctionId, JobId, NodeId, ObjectId, Reso
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+mod value;
+
+pub use self::value::{WireArg, WireRef, WireValue};
 use super::{
-    objects::wire::{Locator, ObjectAsk, ObjectFigures, ObjectFrame, ObjectNews},
+    objects::wire::{ObjectAsk, ObjectFigures, ObjectFrame, ObjectNews},
     work::Work,
 };
 use crate::{error::TaskError, options::SchedulingStrategy};
@@ -308,45 +311,6 @@ pub enum FromNode {
     Status(Box<ClusterStatus>),
     /// About large objects.
     Object(ObjectNews),
-}
-
-/// An object of another process, and who owns it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct WireRef {
-    /// The object.
-    pub id: ObjectId,
-    /// The process that knows what became of it.
-    pub owner: ProcessId,
-}
-
-/// A value on its way.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct WireValue {
-    /// The structure.
-    pub meta: Bytes,
-    /// The bulk.
-    pub buffers: Vec<Bytes>,
-    /// The references inside.
-    pub refs: Vec<WireRef>,
-    /// Where the bytes are, if they are not here.
-    pub away: Option<Box<Locator>>,
-}
-
-impl WireValue {
-    /// How many bytes it brings.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        self.meta.len() + self.buffers.iter().map(Bytes::len).sum::<usize>()
-    }
-}
-
-/// One argument on its way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum WireArg {
-    /// Its value.
-    Value(WireValue),
-    /// Values that together make one argument, in order.
-    Gather(Vec<WireValue>),
 }
 
 /// A task on its way to a worker.

@@ -236,7 +236,11 @@ impl ObjectManager {
     }
 
     fn pin(&mut self, stored: StoredId, process: ProcessId, request: u64, ctx: &mut Context<Self>) {
-        let Some(sealed) = self.served.sealed.read().get(&stored).cloned() else { return };
+        let sealed = self.served.sealed.read().get(&stored).cloned();
+        let Some(sealed) = sealed else {
+            let view = Err("its room was lost before it was sealed".to_owned());
+            return self.viewed(ViewFound { stored, process, request, view }, ctx);
+        };
         if let Some(view) = sealed.view_now() {
             return self.viewed(ViewFound { stored, process, request, view: Ok(view) }, ctx);
         }

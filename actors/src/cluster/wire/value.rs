@@ -1,0 +1,48 @@
+//! Values and references on their way between processes.
+//!
+//! Owns: their records. Invariant: a value has its bytes with it or a locator, never both.
+
+use actinic_gcs::ObjectId;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{super::objects::wire::Locator, ProcessId};
+
+/// An object of another process, and who owns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WireRef {
+    /// The object.
+    pub id: ObjectId,
+    /// The process that knows what became of it.
+    pub owner: ProcessId,
+}
+
+/// A value on its way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WireValue {
+    /// The structure.
+    pub meta: Bytes,
+    /// The bulk.
+    pub buffers: Vec<Bytes>,
+    /// The references inside.
+    pub refs: Vec<WireRef>,
+    /// Where the bytes are, if they are not here.
+    pub away: Option<Box<Locator>>,
+}
+
+impl WireValue {
+    /// How many bytes it brings.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.meta.len() + self.buffers.iter().map(Bytes::len).sum::<usize>()
+    }
+}
+
+/// One argument on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum WireArg {
+    /// Its value.
+    Value(WireValue),
+    /// Values that together make one argument, in order.
+    Gather(Vec<WireValue>),
+}
