@@ -13,8 +13,8 @@ use std::{
 
 use actinic_actors::{
     cell::{Signal, Slot, Stored, Waiter},
-    cluster::refs::ForeignRef,
     cluster::objects::{AwayObject, Portable},
+    cluster::refs::ForeignRef,
     error::TaskError,
     task::{Object, Task},
 };

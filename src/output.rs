@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use actinic_actors::{
     cell::{Slot, Stored},
-    context,
     cluster::objects::Portable,
+    context,
     error::{TaskError, TaskErrorKind},
     node::Node,
     options::TaskOptions,

@@ -13,8 +13,8 @@ use std::{
 use actinic_actors::{
     blocking,
     cell::{Signal, Stored},
-    context,
     cluster::objects::Portable,
+    context,
     error::{TaskError, TaskErrorKind},
     node::Node,
     options::TaskOptions,

@@ -219,7 +219,8 @@ fn what_does_not_fit_is_spilled_and_what_never_fits_is_refused() {
     let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0), ("object_store_memory", 40.0 * MIB as f64)]]).unwrap();
     let card = cards(&mut cluster).remove(0);
     let rt = connect(&cluster);
-    let all: Vec<_> = (0..5).map(|n| rt.put(Tensor::from_vec([12 * MIB / 8], numbers(12, n)).unwrap()).unwrap()).collect();
+    let all: Vec<_> =
+        (0..5).map(|n| rt.put(Tensor::from_vec([12 * MIB / 8], numbers(12, n)).unwrap()).unwrap()).collect();
     let figures = figures(&card);
     assert!(figures.spilled_bytes >= 12 * MIB as u64 && figures.used_bytes <= 40 * MIB as u64, "{figures:?}");
     for (first, object) in (0..).zip(&all) {

@@ -91,7 +91,8 @@ impl SchedulerPort {
     ) -> Option<TaskError> {
         // The node of an embedded runtime has no labels.
         let unlabelled = |wanted: &LabelSelector| {
-            let text = || format!("it asks for a node where {wanted}, and the node of an embedded runtime has no labels");
+            let text =
+                || format!("it asks for a node where {wanted}, and the node of an embedded runtime has no labels");
             (!wanted.fits(&BTreeMap::new())).then(text)
         };
         let reason = match strategy {

@@ -29,7 +29,12 @@ use actinic_gcs::{ActorId, ObjectId, TaskId};
 
 use crate::{
     cell::{Signal, Waiter},
-    cluster::{core_worker::Exporter, objects::{AwayObject, Portable}, refs::ForeignRef, wire::RunTask},
+    cluster::{
+        core_worker::Exporter,
+        objects::{AwayObject, Portable},
+        refs::ForeignRef,
+        wire::RunTask,
+    },
     error::{TaskError, TaskErrorKind},
     live::LiveKey,
     node::Node,

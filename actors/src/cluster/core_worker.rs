@@ -27,11 +27,11 @@ use actix::ArbiterHandle;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use self::rest::Rest;
 pub use self::{
     connect::{ask, node_of, ConnectError, Connection, DriverInfo},
     export::{Exporter, Imported},
 };
-use self::rest::Rest;
 use super::{
     objects::{inputs::inputs_of, ObjectClient, Portable},
     peer::{Conduit, NotSent},
@@ -40,8 +40,8 @@ use super::{
         ForeignRef,
     },
     submit::core::{Queued, SubmitCore, SubmitEffect},
-    work::InputBytes,
     wire::{ClassId, ClassSpec, DataFrame, LeaseId, ProcessId, RunTask, ToNode, Welcome},
+    work::InputBytes,
 };
 use crate::{
     error::{TaskError, TaskErrorKind},

@@ -1,6 +1,6 @@
 //! What processes of a cluster say to each other.
 //!
-//! Owns: the frames, as plain records in MessagePack; those of values are in `value`. Does not own how bytes are cut into frames ([`super::peer`]), nor what
+//! Owns: the frames, as plain records in MessagePack. Does not own how bytes are cut into frames ([`super::peer`]), nor what
 //! is done about them. Invariant: every length is bounded by the frame's, which is checked before it is believed.
 
 use std::{collections::BTreeMap, fmt};

@@ -156,7 +156,9 @@ impl CoreWorker {
         let Some(node) = self.engine() else { return };
         tasks.retain(|id| {
             let task = self.running.lock().get(id).and_then(std::sync::Weak::upgrade);
-            let Some(task) = task.filter(|task| !task.head().is_inflight() && task.head().claim()) else { return false };
+            let Some(task) = task.filter(|task| !task.head().is_inflight() && task.head().claim()) else {
+                return false;
+            };
             if task.head().is_inflight() {
                 // An async task that has begun, and was queued for its next poll.
                 task.head().unclaim();

@@ -75,7 +75,11 @@ impl AwayObject {
     #[must_use]
     pub fn places(&self) -> Vec<NodeId> {
         let known = self.client.places(self.locator.stored);
-        if known.is_empty() { vec![self.locator.stored.node] } else { known }
+        if known.is_empty() {
+            vec![self.locator.stored.node]
+        } else {
+            known
+        }
     }
 
     /// Names it for a process that is to hold it from now on, if this one has sealed it; else for one that only reads it.

@@ -156,7 +156,8 @@ impl ObjectManager {
             return self.found(RoomFound { whom, room: Ok(room) }, ctx);
         }
         if self.reserving >= RESERVING_MAX {
-            let why = format!("{RESERVING_MAX} others wait for room in the object store already; submit less at a time");
+            let why =
+                format!("{RESERVING_MAX} others wait for room in the object store already; submit less at a time");
             return self.found(RoomFound { whom, room: Err(why) }, ctx);
         }
         let stats = self.store.stats();

@@ -11,7 +11,10 @@ impl<T: Queued + Clone> SubmitCore<T> {
     /// The worker to which a task was sent.
     #[must_use]
     pub fn worker_of(&self, task: TaskId) -> Option<ProcessId> {
-        self.held.values().find(|held| held.under_way.iter().any(|sent| sent.entry.task.id() == task)).map(|held| held.worker)
+        self.held
+            .values()
+            .find(|held| held.under_way.iter().any(|sent| sent.entry.task.id() == task))
+            .map(|held| held.worker)
     }
 
     /// Why a task of this class has not started.
@@ -79,4 +82,3 @@ impl<T: Queued + Clone> SubmitCore<T> {
         assert_eq!(listed, self.held.len(), "no class has a lease that is not held");
     }
 }
-

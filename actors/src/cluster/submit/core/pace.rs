@@ -103,7 +103,8 @@ impl Pace {
     pub fn mean_us(&self) -> Option<u64> {
         let known = || self.functions.values().filter_map(|function| Some((function.open as u64, function.took_us?)));
         let tasks: u64 = known().map(|(open, _)| open).sum();
-        (tasks > 0).then(|| known().map(|(open, took_us)| open.saturating_mul(took_us)).fold(0, u64::saturating_add) / tasks)
+        (tasks > 0)
+            .then(|| known().map(|(open, took_us)| open.saturating_mul(took_us)).fold(0, u64::saturating_add) / tasks)
     }
 
     /// Asserts that what is counted is what is there: `open` tasks.

@@ -62,10 +62,10 @@ fn a_lost_source_is_replaced_and_what_has_come_is_kept() {
     effects.clear();
     core.on_source(STORED, Ok(NodeId(3)), &mut effects);
     let again = fetches(&mut effects);
-    assert_eq!(again.iter().map(|(chunk, from)| (chunk.offset, from.0)).collect::<Vec<_>>(), [
-        (asked[1].0.offset, 3),
-        (asked[2].0.offset, 3)
-    ]);
+    assert_eq!(
+        again.iter().map(|(chunk, from)| (chunk.offset, from.0)).collect::<Vec<_>>(),
+        [(asked[1].0.offset, 3), (asked[2].0.offset, 3)]
+    );
     // The last of the old source's comes after all.
     core.on_chunk(asked[3].0, NodeId(2), true, &mut effects);
     again.iter().for_each(|(chunk, from)| core.on_chunk(*chunk, *from, true, &mut effects));
