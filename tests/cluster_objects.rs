@@ -227,6 +227,11 @@ fn what_does_not_fit_is_spilled_and_what_never_fits_is_refused() {
         assert_eq!(rt.get(object).unwrap().as_slice(), numbers(12, first));
     }
     let refused = rt.put(Tensor::<u64>::full([6 * MIB], 1)).unwrap_err().to_string();
+    // What is read cannot make way.
+    let read: Vec<_> = all[..3].iter().map(|object| rt.get(object).unwrap()).collect();
+    let full = rt.put(Tensor::<u64>::full([12 * MIB / 8], 1)).unwrap_err().to_string();
+    assert!(full.contains("no room") && full.contains("Drop values that view large objects"), "{full}");
+    drop(read);
     assert!(refused.contains("never fits") && refused.contains("split the object"), "{refused}");
     drop(all);
     nothing_is_left(&card);

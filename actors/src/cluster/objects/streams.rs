@@ -47,6 +47,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const CALL_MAX: Duration = Duration::from_secs(3);
 /// Bytes are hashed and sent in steps that stay in the processor's cache.
 const STEP_BYTES: usize = 256 << 10;
+/// After a chunk that could not be fetched.
+const PAUSE: Duration = Duration::from_millis(100);
 const ASK_BYTES: usize = 40;
 
 /// What this node can serve, for all connections.
@@ -132,7 +134,11 @@ impl Stream {
             }
             match &came {
                 Ok(()) => drop(served.fetched_bytes.fetch_add(job.chunk.bytes, Ordering::Relaxed)),
-                Err(error) => tracing::info!(source = self.address, %error, "a part of an object was not fetched"),
+                Err(error) => {
+                    tracing::info!(source = self.address, %error, "a part of an object was not fetched");
+                    // The source may be busy, or its end not be known yet: attempts are few.
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
             finish(job, came.is_ok());
         }
@@ -246,3 +252,6 @@ async fn view_of(sealed: Arc<SealedRoom>) -> Option<SharedView> {
 async fn in_time<T>(what: impl std::future::Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(STALL, what).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
+
+#[cfg(test)]
+mod tests;
