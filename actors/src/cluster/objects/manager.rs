@@ -113,6 +113,10 @@ impl ObjectManager {
         self.shared.hub.to_process(process, FromNode::Object(news));
     }
 
+    fn is_connected(&self, node: NodeId) -> bool {
+        node == self.shared.spec.id || self.shared.hub.has_node(node)
+    }
+
     // --- what is asked ---------------------------------------------------------------------------------------------
 
     fn asked(&mut self, process: ProcessId, ask: ObjectAsk, ctx: &mut Context<Self>) {
@@ -125,6 +129,8 @@ impl ObjectManager {
                 self.table.on_pin(stored, process, request, (owner, bytes), &mut effects);
             }
             ObjectAsk::Unpin(stored) => self.table.on_unpin(stored, process, &mut effects),
+            // Nobody there will claim it.
+            ObjectAsk::Pass { to, .. } if !self.is_connected(to.node) => {}
             ObjectAsk::Pass { stored, to } => self.table.on_pass(stored, process, to, &mut effects),
             ObjectAsk::ForNode { node, frame } if node == self.shared.spec.id => return self.told(frame, ctx),
             ObjectAsk::ForNode { node, frame } => self.shared.hub.to_node(node, &NodeFrame::Object(frame)),

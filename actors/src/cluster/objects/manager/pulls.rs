@@ -34,7 +34,7 @@ impl ObjectManager {
 
     fn locate(&mut self, stored: StoredId, owner: ProcessId, failed: Option<NodeId>, ctx: &mut Context<Self>) {
         let me = self.shared.spec.id;
-        if owner.node == me || self.shared.hub.has_node(owner.node) {
+        if self.is_connected(owner.node) {
             return self.tell(owner, ObjectNews::Locate { stored, to: me, failed });
         }
         let mut pulling = Vec::new();
