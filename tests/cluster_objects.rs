@@ -13,6 +13,7 @@ use actinic::{
     prelude::*,
     TaskErrorKind,
 };
+use serde::{Deserialize, Serialize};
 
 const MIB: usize = 1 << 20;
 
@@ -65,14 +66,22 @@ fn place_of(x: &Tensor<u64>) -> (String, usize) {
     panic!("no mapping at {address:x}");
 }
 
+/// Where a worker has seen an object.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Seen {
+    worker: u32,
+    file: String,
+    offset: usize,
+}
+
 /// Where the numbers are in this worker; it ends once so many workers have said so.
 #[remote]
-fn place(x: Tensor<u64>, folder: PathBuf, others: usize) -> (u32, String, usize) {
+fn place(x: Tensor<u64>, folder: PathBuf, others: usize) -> Seen {
     let me = std::process::id();
     fs::write(folder.join(me.to_string()), "").unwrap();
     wait_until("the others run as well", || here(&folder).len() >= others);
     let (file, offset) = place_of(&x);
-    (me, file, offset)
+    Seen { worker: me, file, offset }
 }
 
 /// Reads, says so, and goes on reading until it may end.
@@ -139,12 +148,12 @@ fn a_large_value_is_read_in_place_by_all_processes_of_a_node() {
     let x = make.remote(64, 1);
     let places: Vec<_> = (0..3).map(|_| place.remote(&x, folder.path().to_owned(), 3)).collect();
     let places = rt.get(&places).unwrap();
-    let workers: BTreeSet<u32> = places.iter().map(|(worker, ..)| *worker).collect();
+    let workers: BTreeSet<u32> = places.iter().map(|seen| seen.worker).collect();
     assert_eq!(workers.len(), 3);
     let mine = rt.get(&x).unwrap();
     let (file, offset) = place_of(&mine);
     assert!(file.starts_with("/dev/shm/actinic-"), "{file}");
-    assert!(places.iter().all(|(_, theirs, at)| (theirs, at) == (&file, &offset)), "{places:?} and {file} {offset}");
+    assert!(places.iter().all(|seen| seen.file == file && seen.offset == offset), "{places:?} and {file} {offset}");
     assert_eq!(mine.as_slice(), numbers(64, 1));
     let held = figures(&card);
     assert!((64 * MIB as u64..65 * MIB as u64).contains(&held.used_bytes), "it is there once: {held:?}");
@@ -170,7 +179,8 @@ fn values_of_any_size_go_everywhere() {
     assert_eq!(rt.get(&sum_in.remote(vec![put.clone(), made.clone()])).unwrap(), expected.wrapping_mul(2));
     let vectors: Vec<_> = [9 * MIB, 3].map(|n| rt.put(vec![0.5_f32; n]).unwrap()).into();
     let (long, text) = (rt.put(vectors.len()).unwrap(), "x".repeat(MIB));
-    assert_eq!(rt.get(&lengths.remote(vectors, text)).unwrap(), (vec![9 * MIB, 3], MIB));
+    let (of_vectors, of_text) = lengths.remote(vectors, text);
+    assert_eq!((rt.get(&of_vectors).unwrap(), rt.get(&of_text).unwrap()), (vec![9 * MIB, 3], MIB));
     assert_eq!(rt.get(&long).unwrap(), 2);
     drop((put, made, long));
     nothing_is_left(&card);

@@ -6,7 +6,8 @@ use actinic_gcs::ObjectId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{super::objects::wire::Locator, ProcessId};
+use super::ProcessId;
+use crate::cluster::objects::wire::Locator;
 
 /// An object of another process, and who owns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
