@@ -29,12 +29,12 @@ fn make(mib: usize, first: u64) -> Tensor<u64> {
 
 #[remote]
 fn sum(x: Tensor<u64>) -> u64 {
-    x.as_slice().iter().fold(0, |sum, number| sum.wrapping_add(*number))
+    x.as_slice().iter().fold(0, |all: u64, number| all.wrapping_add(*number))
 }
 
 #[remote]
 fn sum_all(all: Vec<Tensor<u64>>) -> u64 {
-    all.iter().flat_map(|x| x.as_slice()).fold(0, |sum, number| sum.wrapping_add(*number))
+    all.iter().flat_map(|x| x.as_slice()).fold(0, |all: u64, number| all.wrapping_add(*number))
 }
 
 #[remote]
@@ -48,7 +48,7 @@ fn sum_in(inner: Vec<ObjectRef<Tensor<u64>>>) -> u64 {
 }
 
 fn sum_of(x: &Tensor<u64>) -> u64 {
-    x.as_slice().iter().fold(0, |sum, number| sum.wrapping_add(*number))
+    x.as_slice().iter().fold(0, |all: u64, number| all.wrapping_add(*number))
 }
 
 /// Where the numbers are: which file is mapped there, and how far from its beginning.
@@ -283,7 +283,7 @@ fn a_large_value_goes_straight_to_the_node_that_needs_it() {
     let rt = connect(&cluster);
     let x = make.options().resource("b", 1.0).remote(256, 3);
     let there = sum.options().resource("c", 1.0).remote(&x);
-    let expected = numbers(256, 3).iter().fold(0_u64, |sum, number| sum.wrapping_add(*number));
+    let expected = numbers(256, 3).iter().fold(0_u64, |all: u64, number| all.wrapping_add(*number));
     assert_eq!(rt.get(&there).unwrap(), expected);
     let [a, b, c] = [0, 1, 2].map(|node| figures(&cards[node]));
     assert_eq!((a.fetched_bytes, a.used_bytes), (0, 0), "the owner's node has not seen it");
