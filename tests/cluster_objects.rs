@@ -19,7 +19,7 @@ const MIB: usize = 1 << 20;
 
 /// Numbers that differ, so that no byte can take another's place unnoticed.
 fn numbers(mib: usize, first: u64) -> Vec<u64> {
-    (0..(mib * MIB / 8) as u64).map(|at| first + at * 0x9E37_79B9_7F4A_7C15).collect()
+    (0..(mib * MIB / 8) as u64).map(|at| first.wrapping_add(at.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect()
 }
 
 #[remote]
