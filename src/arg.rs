@@ -290,7 +290,7 @@ macro_rules! arg_set {
                 Ok(($(Arg::<$name>::import(args.next(), open)?,)*))
             }
 
-            #[allow(unused_variables)]
+            #[allow(unused_variables, clippy::unused_unit)]
             fn promoted(self, thread: &ThreadState) -> Self {
                 ($(self.$at.promoted(thread),)*)
             }
