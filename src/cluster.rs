@@ -12,11 +12,11 @@ pub use actinic_actors::cluster::{
     folder::{find, Found, NodeCard},
     node::{NodeError, NodeSettings},
     objects::wire::ObjectFigures,
-    wire::{Caller, ClusterStatus, NodeStatus},
+    wire::{Caller, ClusterStatus, GcsStatus, NodeStatus},
 };
 
 pub(crate) use self::role::functions;
 pub use self::{
-    local::{spawn_node, Cluster, ClusterError, LocalNode},
+    local::{spawn_node, Cluster, ClusterBuilder, ClusterError, LocalNode, MEMORY_THRESHOLD},
     role::play_role,
 };

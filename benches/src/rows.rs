@@ -5,6 +5,7 @@
 
 mod actors;
 mod cluster;
+mod cluster_objects;
 mod envelope;
 mod gcs;
 mod micro;
@@ -14,11 +15,12 @@ mod objects;
 mod remote;
 mod tasks;
 
+pub(crate) use self::cluster::drive;
 use crate::row::Row;
 
 /// The rows with goals.
 pub(crate) fn goals() -> Vec<Row> {
-    [tasks::rows(), actors::rows(), objects::rows(), envelope::rows(), gcs::rows(), cluster::rows()]
+    [tasks::rows(), actors::rows(), objects::rows(), envelope::rows(), gcs::rows(), cluster::rows(), cluster_objects::rows()]
         .into_iter()
         .flatten()
         .collect()

@@ -8,13 +8,16 @@
 //! Invariants: no user code runs under a lock of this module; effects of one event are carried out in their order; once the
 //! node is gone, whoever waits hears of it.
 
+mod actors;
 mod connect;
 mod ears;
 mod export;
+mod groups;
 mod rest;
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         atomic::{AtomicBool, Ordering},
         Arc, OnceLock, Weak,
@@ -22,15 +25,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actinic_gcs::{FunctionId, Millis, ObjectId, TaskId};
+use actinic_gcs::{FunctionId, Millis, ObjectId, PlacementGroupId, TaskId};
 use actix::ArbiterHandle;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::rest::Rest;
 pub use self::{
+    actors::{ActorImporter, CallImporter, Classes},
     connect::{ask, node_of, ConnectError, Connection, DriverInfo},
     export::{Exporter, Imported},
+    groups::OnPlaced,
 };
 use super::{
     objects::{inputs::inputs_of, ObjectClient, Portable},
@@ -40,14 +45,14 @@ use super::{
         ForeignRef,
     },
     submit::core::{Queued, SubmitCore, SubmitEffect},
-    wire::{ClassId, ClassSpec, DataFrame, LeaseId, ProcessId, RunTask, ToNode, Welcome},
+    wire::{Caller, ClassId, ClassSpec, ClusterStatus, DataFrame, LeaseId, ProcessId, RunTask, ToNode, Welcome},
     work::InputBytes,
 };
 use crate::{
     error::{TaskError, TaskErrorKind},
     node::Node,
     options::TaskOptions,
-    task::{Object, Task},
+    task::{Object, Task, TaskHead, TaskKind},
 };
 
 /// How often a task whose worker was lost runs again unless its options say otherwise (as in Ray).
@@ -111,6 +116,8 @@ pub struct CoreWorker {
     /// The way to large objects.
     pub objects: Arc<ObjectClient>,
     is_driver: bool,
+    /// The node's socket.
+    socket: PathBuf,
     node_conduit: Conduit,
     state: Mutex<State>,
     ways: Mutex<BTreeMap<ProcessId, Way>>,
@@ -122,7 +129,10 @@ pub struct CoreWorker {
     running: Mutex<BTreeMap<TaskId, Weak<dyn Task>>>,
     last_done: Mutex<Instant>,
     rest: Mutex<Rest>,
+    groups: Mutex<BTreeMap<PlacementGroupId, Option<OnPlaced>>>,
     functions: BTreeMap<FunctionId, Importer>,
+    classes: Classes,
+    actors: Mutex<actors::Actors>,
     node: OnceLock<Weak<Node>>,
     arbiter: OnceLock<ArbiterHandle>,
     connection: Mutex<Option<std::os::unix::net::UnixStream>>,
@@ -141,8 +151,8 @@ pub fn disconnected() -> TaskError {
 impl CoreWorker {
     /// A process that its node has let in. Nothing is heard or sent before [`CoreWorker::attach`].
     #[must_use]
-    pub fn new(connection: Connection, functions: BTreeMap<FunctionId, Importer>) -> Arc<Self> {
-        let Connection { stream, welcome, is_driver } = connection;
+    pub fn new(connection: Connection, functions: BTreeMap<FunctionId, Importer>, classes: Classes) -> Arc<Self> {
+        let Connection { stream, socket, welcome, is_driver } = connection;
         let mut submit = SubmitCore::at(welcome.process.node);
         let plain = submit.class(&class_of(None));
         let refs = RefCore::new(welcome.process);
@@ -151,6 +161,7 @@ impl CoreWorker {
             objects: ObjectClient::new(welcome.process, node_conduit.clone()),
             welcome,
             is_driver,
+            socket,
             node_conduit,
             state: Mutex::new(State { submit, refs, gpus: BTreeMap::new(), plain }),
             ways: Mutex::default(),
@@ -159,7 +170,10 @@ impl CoreWorker {
             running: Mutex::default(),
             last_done: Mutex::new(Instant::now()),
             rest: Mutex::default(),
+            groups: Mutex::default(),
             functions,
+            classes,
+            actors: Mutex::default(),
             node: OnceLock::new(),
             arbiter: OnceLock::new(),
             connection: Mutex::new(Some(stream)),
@@ -181,11 +195,19 @@ impl CoreWorker {
         self.is_driver
     }
 
+    /// How the cluster is, as this process's node sees it.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn status(&self) -> Result<ClusterStatus, ConnectError> {
+        connect::ask_at(&self.socket, Caller::Status)
+    }
+
     fn now(&self) -> Millis {
         Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn engine(&self) -> Option<Arc<Node>> {
+    pub(super) fn engine(&self) -> Option<Arc<Node>> {
         self.node.get().and_then(Weak::upgrade)
     }
 
@@ -228,6 +250,9 @@ impl CoreWorker {
     /// Why a task has not started.
     #[must_use]
     pub fn explain(&self, task: &dyn Task) -> Option<String> {
+        if let TaskKind::Method(actor) = task.head().kind {
+            return self.explain_call(actor);
+        }
         let mut state = self.state.lock();
         let id = task.head().id;
         if let Some(worker) = state.submit.worker_of(id) {
@@ -241,10 +266,11 @@ impl CoreWorker {
     }
 
     /// Asks the worker of a task that was sent to end it.
-    pub fn cancel(self: &Arc<Self>, task: TaskId) {
-        let worker = self.state.lock().submit.worker_of(task);
-        if let Some(worker) = worker {
-            let _ = self.to_process(worker, &DataFrame::Cancel(task));
+    pub fn cancel(self: &Arc<Self>, head: &TaskHead) {
+        let worker = self.state.lock().submit.worker_of(head.id);
+        match worker {
+            Some(worker) => drop(self.to_process(worker, &DataFrame::Cancel(head.id))),
+            None => self.cancel_call(head),
         }
     }
 
@@ -325,7 +351,8 @@ impl CoreWorker {
                 }
                 RefEffect::Unpin(object) => {
                     let unpinned = self.pinned.lock().remove(&object);
-                    drop(unpinned);
+                    let actor = self.actors.lock().pinned.remove(&object);
+                    drop((unpinned, actor));
                 }
                 RefEffect::Forget(_) => {}
             }
@@ -381,6 +408,7 @@ impl CoreWorker {
         for wanted in fetching.into_values().flatten().filter_map(|wanted| wanted.upgrade()) {
             wanted.fetched(Err(disconnected()));
         }
+        self.groups_lost();
         if let Some(node) = self.engine() {
             for task in crate::live::snapshot(node.tag) {
                 task.fail(disconnected());
@@ -393,7 +421,8 @@ fn class_of(options: Option<&TaskOptions>) -> ClassSpec {
     let default = TaskOptions::default();
     let options = options.unwrap_or(&default);
     let (strategy, labels) = (options.strategy.clone(), options.labels.clone());
-    ClassSpec { demand: options.resources(), strategy, labels, near: None }
+    let retriable = options.max_retries.unwrap_or(MAX_RETRIES_DEFAULT) > 0;
+    ClassSpec { demand: options.resources(), strategy, labels, near: None, retriable }
 }
 
 impl std::fmt::Debug for CoreWorker {

@@ -10,9 +10,10 @@ use std::{sync::Arc, time::Duration};
 use actinic_gcs::{Millis, NodeId};
 use actix::prelude::*;
 
-use self::core::{LocalCore, LocalEffect};
+use self::core::{LocalCore, LocalEffect, Served};
 use super::{
     global::GlobalEvent,
+    groups::GroupFrame,
     node::NodeShared,
     wire::{Demand, FromNode, JobCode, LeaseId, NodeFrame, NodeLoad, ProcessId, Spilled},
     workers::PoolEvent,
@@ -34,10 +35,14 @@ pub enum LocalEvent {
     Place(Box<Spilled>),
     /// A lease has ended.
     Return(LeaseId),
+    /// A node says something about a placement group.
+    Group(NodeId, Box<GroupFrame>),
     /// The worker of a lease waits for others.
     Blocked(LeaseId),
     /// It goes on.
     Unblocked(LeaseId),
+    /// Inputs have come to this node from another: so many bytes in so many microseconds.
+    Transfer(u64, u64),
     /// A lease has its worker.
     Worker(LeaseId, ProcessId),
     /// A lease can have none.
@@ -54,6 +59,11 @@ pub enum LocalEvent {
 #[derive(Message, Debug)]
 #[rtype(result = "Vec<String>")]
 pub struct Waiting;
+
+/// The workers that serve a lease, and whom.
+#[derive(Message, Debug)]
+#[rtype(result = "Vec<Served>")]
+pub struct Leases;
 
 /// The actor.
 pub struct LocalScheduler {
@@ -79,7 +89,9 @@ impl LocalScheduler {
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                LocalEffect::NeedWorker { lease, code } => self.shared.pool(PoolEvent::Need(lease, code)),
+                LocalEffect::NeedWorker { lease, purpose, code } => {
+                    self.shared.pool(PoolEvent::Need(lease, purpose, code));
+                }
                 LocalEffect::Ended(lease) => self.shared.pool(PoolEvent::Ended(lease)),
                 LocalEffect::Grant { owner, class, lease, worker, gpus } => {
                     let socket = self.shared.socket_of(worker, owner);
@@ -89,6 +101,7 @@ impl LocalScheduler {
                 LocalEffect::Infeasible(owner, class, reason) => {
                     self.shared.hub.to_process(owner, FromNode::Infeasible { class, reason });
                 }
+                LocalEffect::Group(node, frame) => self.shared.to_group_node(node, frame),
                 LocalEffect::Spill(spilled) => self.spill(spilled),
                 LocalEffect::Place(node, placed) => self.shared.hub.to_node(node, &NodeFrame::Place(placed)),
             }
@@ -175,8 +188,10 @@ impl Handler<LocalEvent> for LocalScheduler {
             }
             LocalEvent::Place(placed) => self.core.on_place(now, *placed),
             LocalEvent::Return(lease) => self.core.on_return(lease, &mut self.effects),
+            LocalEvent::Group(from, frame) => self.core.on_group(now, from, *frame, &mut self.effects),
             LocalEvent::Blocked(lease) => self.core.on_blocked(lease),
             LocalEvent::Unblocked(lease) => self.core.on_unblocked(lease),
+            LocalEvent::Transfer(bytes, took_us) => self.core.on_transfer(bytes, took_us),
             LocalEvent::Worker(lease, worker) => self.core.on_worker(lease, worker, &mut self.effects),
             LocalEvent::NoWorker(lease, reason) => self.core.on_no_worker(lease, &reason, &mut self.effects),
             LocalEvent::Gone(process) => self.core.on_gone(process, &mut self.effects),
@@ -187,6 +202,14 @@ impl Handler<LocalEvent> for LocalScheduler {
         if !std::mem::replace(&mut self.pass_due, true) {
             ctx.notify(Pass);
         }
+    }
+}
+
+impl Handler<Leases> for LocalScheduler {
+    type Result = Vec<Served>;
+
+    fn handle(&mut self, _: Leases, _: &mut Context<Self>) -> Vec<Served> {
+        self.core.served()
     }
 }
 

@@ -1,39 +1,27 @@
-//! Tasks through worker processes: on the driver's own node, over Unix sockets, and on another node, over TCP.
+//! Tasks and actors in worker processes: on the driver's own node, over Unix sockets, and on another node, over TCP.
 //!
 //! The nodes and their workers are processes of this very program. A node *apart* treats the others of its machine as if
-//! they were on others, so that what goes there goes over TCP. And large objects, read in place on one node and fetched by
-//! others.
+//! they were on others, so that what goes there goes over TCP.
+
+use std::{
+    io::{BufRead, BufReader, Lines, Write},
+    process::{Child, ChildStdout, Command, Stdio},
+};
 
 use actinic::cluster::Cluster;
 use actinic::prelude::*;
 
 use super::node::get_all;
 use super::remote::empty;
-use crate::floors::{each, memory, rate, repeat, socket};
+use crate::floors::{each, rate, repeat, socket};
 use crate::row::{Ctx, Goal, Outcome, Row, Unit, WORKERS};
 
 const TASKS: usize = 200_000;
+const ACTORS: usize = 10_000;
+const DRIVERS: usize = 4;
 const TASKS_ONE_BY_ONE: usize = 5_000;
 /// What the other node has, and the driver's has not.
-const FAR: &str = "far";
-/// A large object on one node.
-const OBJECT_BYTES: usize = 100_000_000;
-/// One that goes to other nodes.
-const MOVED_BYTES: usize = 256 << 20;
-/// What each of the nodes has to which an object is broadcast.
-const EACH: [&str; 3] = ["first", "second", "third"];
-/// Gets of a large object.
-const GETS: usize = 200;
-
-#[remote]
-fn filled(numbers: usize) -> Tensor<i64> {
-    Tensor::full([numbers], 7)
-}
-
-#[remote]
-fn first(x: Tensor<i64>) -> i64 {
-    x.as_slice()[0]
-}
+pub(super) const FAR: &str = "far";
 
 /// The rows of this file.
 pub(super) fn rows() -> Vec<Row> {
@@ -41,77 +29,19 @@ pub(super) fn rows() -> Vec<Row> {
     let one = Goal { text: "under 2 x the round trip", figure: None, ratio: Some(0.5) };
     let far = Goal { text: "200 k/s", figure: Some(2e5), ratio: None };
     let far_one = Goal { text: "under 2.5 x the round trip", figure: None, ratio: Some(0.4) };
-    let put = Goal { text: "80 % of the warm copy", figure: None, ratio: Some(0.8) };
-    let get = Goal { text: "under 1 ms: no copy", figure: Some(1e-3), ratio: None };
-    let moved = Goal { text: "80 % of one stream", figure: None, ratio: Some(0.8) };
-    let spread = Goal { text: "as much to each as one stream carries", figure: None, ratio: Some(1.0) };
-    let streams = || vec![&socket::TCP_STREAM, &socket::TCP_STREAMS];
     let row = |name, unit, goal, measure, references| Row { name, unit, goal, measure, references };
     vec![
         row("tasks through worker processes", Unit::PerSecond, many, |ctx| many_of(ctx, near), Vec::new()),
         row("one task through a worker process", Unit::Seconds, one, |ctx| one_of(ctx, near), vec![&socket::UNIX]),
         row("tasks on another node", Unit::PerSecond, far, |ctx| many_of(ctx, beyond), Vec::new()),
         row("one task on another node", Unit::Seconds, far_one, |ctx| one_of(ctx, beyond), vec![&socket::TCP]),
-        row("put 100 MB for workers", Unit::BytesPerSecond, put, put_shared, vec![&memory::COPY_WARM]),
-        row("get a worker's 100 MB", Unit::Seconds, get, get_shared, Vec::new()),
-        row("256 MiB to another node", Unit::BytesPerSecond, moved, to_another, streams()),
-        row("256 MiB to three nodes", Unit::BytesPerSecond, spread, to_three, streams()),
+        row("actor calls into a worker process", Unit::PerSecond, many, |ctx| calls(ctx, Near), Vec::new()),
+        row("one actor call into a worker process", Unit::Seconds, one, |ctx| one_call(ctx, Near), vec![&socket::UNIX]),
+        row("actor calls to another node", Unit::PerSecond, far, |ctx| calls(ctx, Far), Vec::new()),
+        row("one actor call to another node", Unit::Seconds, far_one, |ctx| one_call(ctx, Far), vec![&socket::TCP]),
+        row("actors made in worker processes, each called once", Unit::PerSecond, Goal::NONE, made, Vec::new()),
+        row("tasks of four drivers at once", Unit::PerSecond, Goal::NONE, four_drivers, Vec::new()),
     ]
-}
-
-/// Bytes a second of an object that the driver puts into its node's memory.
-fn put_shared(ctx: &mut Ctx) -> Outcome<f64> {
-    let numbers = ctx.size(OBJECT_BYTES / 8);
-    let tensor = Tensor::<i64>::full([numbers], 7);
-    let runtime = kept(ctx)?;
-    // What is put now is warm when it is put again.
-    drop(runtime.put(tensor.clone())?);
-    rate(numbers * 8, || repeat(1, || runtime.put(tensor.clone())))
-}
-
-/// Seconds until the driver can read what a worker has made.
-fn get_shared(ctx: &mut Ctx) -> Outcome<f64> {
-    let (gets, numbers) = (ctx.size(GETS), ctx.size(OBJECT_BYTES / 8));
-    let runtime = kept(ctx)?;
-    let made = filled.remote(numbers);
-    runtime.get(&made)?;
-    each(gets, || repeat(gets, || runtime.get(&made)))
-}
-
-/// Bytes a second of an object that a task on another node needs.
-fn to_another(ctx: &mut Ctx) -> Outcome<f64> {
-    let numbers = ctx.size(MOVED_BYTES / 8);
-    let runtime = kept(ctx)?;
-    let there = |x: &ObjectRef<Tensor<i64>>| first.options().num_cpus(0.0).resource(FAR, 1.0).remote(x);
-    // Once before, so that the connections and the memory are there.
-    runtime.get(&there(&runtime.put(Tensor::full([numbers], 7))?))?;
-    let object = runtime.put(Tensor::full([numbers], 7))?;
-    rate(numbers * 8, || Ok(drop(runtime.get(&there(&object))?)))
-}
-
-/// A cluster of four nodes.
-struct Four {
-    runtime: Runtime,
-    _cluster: Cluster,
-}
-
-/// Bytes a second to each of three nodes that need an object at once.
-fn to_three(ctx: &mut Ctx) -> Outcome<f64> {
-    let numbers = ctx.size(MOVED_BYTES / 8);
-    let Four { runtime, .. } = ctx.kept(|_| {
-        let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)]])?;
-        for name in EACH {
-            cluster.add_node_apart(&[("CPU", 1.0), (name, 1.0)])?;
-        }
-        let runtime = Runtime::builder().address(cluster.address()).init()?;
-        Ok(Four { runtime, _cluster: cluster })
-    })?;
-    let everywhere = |x: &ObjectRef<Tensor<i64>>| -> Vec<ObjectRef<i64>> {
-        EACH.iter().map(|name| first.options().num_cpus(0.0).resource(name, 1.0).remote(x)).collect()
-    };
-    runtime.get(&everywhere(&runtime.put(Tensor::full([numbers], 7))?))?;
-    let object = runtime.put(Tensor::full([numbers], 7))?;
-    rate(EACH.len() * numbers * 8, || Ok(drop(runtime.get(&everywhere(&object))?)))
 }
 
 /// A cluster and its driver; the driver ends first.
@@ -120,7 +50,7 @@ struct Kept {
     _cluster: Cluster,
 }
 
-fn kept(ctx: &mut Ctx) -> Outcome<&Runtime> {
+pub(super) fn kept(ctx: &mut Ctx) -> Outcome<&Runtime> {
     let kept = ctx.kept(|_| {
         let mut cluster = Cluster::with_resources(&[&[("CPU", WORKERS as f64)]])?;
         cluster.add_node_apart(&[("CPU", WORKERS as f64), (FAR, WORKERS as f64)])?;
@@ -156,4 +86,132 @@ fn one_of(ctx: &mut Ctx, task: fn() -> ObjectRef<()>) -> Outcome<f64> {
     let tasks = ctx.size(TASKS_ONE_BY_ONE);
     let runtime = kept(ctx)?;
     each(tasks, || repeat(tasks, || runtime.get(&task())))
+}
+
+/// On which node an actor is.
+#[derive(Clone, Copy, PartialEq)]
+enum Where {
+    Near,
+    Far,
+}
+use Where::{Far, Near};
+
+/// Does nothing.
+#[remote]
+struct Idle;
+
+#[remote]
+impl Idle {
+    fn new() -> Self {
+        Self
+    }
+
+    fn nothing(&self) {}
+}
+
+fn idle(runtime: &Runtime, at: Where) -> Outcome<IdleHandle> {
+    let options = match at {
+        // What asks for a CPU is placed where the driver is, if there is one.
+        Near => Idle::options().num_cpus(0.01),
+        Far => Idle::options().resource(FAR, 0.01),
+    };
+    let actor = options.try_remote()?;
+    runtime.get(&actor.nothing())?;
+    Ok(actor)
+}
+
+fn calls(ctx: &mut Ctx, at: Where) -> Outcome<f64> {
+    let calls = ctx.size(TASKS);
+    let runtime = kept(ctx)?;
+    let actor = idle(runtime, at)?;
+    rate(calls, || {
+        let refs: Vec<ObjectRef<()>> = (0..calls).map(|_| actor.nothing()).collect();
+        get_all(runtime, &refs)?;
+        Ok(())
+    })
+}
+
+fn one_call(ctx: &mut Ctx, at: Where) -> Outcome<f64> {
+    let calls = ctx.size(TASKS_ONE_BY_ONE);
+    let runtime = kept(ctx)?;
+    let actor = idle(runtime, at)?;
+    each(calls, || repeat(calls, || runtime.get(&actor.nothing())))
+}
+
+fn made(ctx: &mut Ctx) -> Outcome<f64> {
+    let actors = ctx.size(ACTORS);
+    let runtime = kept(ctx)?;
+    let mut alive = Vec::new();
+    let made = rate(actors, || {
+        alive = (0..actors).map(|_| Idle::options().try_remote()).collect::<Result<Vec<_>, _>>()?;
+        let refs: Vec<ObjectRef<()>> = alive.iter().map(IdleHandle::nothing).collect();
+        get_all(runtime, &refs)?;
+        Ok(())
+    });
+    alive.iter().for_each(|actor| actor.kill());
+    made
+}
+
+/// A driver in a process of its own; it ends when its input is closed.
+struct Driver {
+    child: Child,
+    says: Lines<BufReader<ChildStdout>>,
+}
+
+impl Driver {
+    fn start(address: &str, tasks: usize) -> Outcome<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["--driver", address, &tasks.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let says = BufReader::new(child.stdout.take().ok_or("a driver without output")?).lines();
+        let mut driver = Self { child, says };
+        driver.hear()?;
+        Ok(driver)
+    }
+
+    /// Waits until it has said a line.
+    fn hear(&mut self) -> Outcome<()> {
+        self.says.next().ok_or("a driver has ended")??;
+        Ok(())
+    }
+
+    fn go(&mut self) -> Outcome<()> {
+        Ok(self.child.stdin.as_mut().ok_or("a driver without input")?.write_all(b"go\n")?)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+fn four_drivers(ctx: &mut Ctx) -> Outcome<f64> {
+    let tasks = ctx.size(TASKS) / DRIVERS;
+    let cluster = Cluster::with_resources(&[&[("CPU", WORKERS as f64)]])?;
+    let drivers: Outcome<Vec<Driver>> = (0..DRIVERS).map(|_| Driver::start(cluster.address(), tasks)).collect();
+    let mut drivers = drivers?;
+    rate(tasks * DRIVERS, || {
+        drivers.iter_mut().try_for_each(Driver::go)?;
+        drivers.iter_mut().try_for_each(Driver::hear)
+    })
+}
+
+/// What such a driver does: a line when it is ready, and one when it is done.
+pub(crate) fn drive(address: &str, tasks: usize) -> Outcome<()> {
+    let runtime = Runtime::builder().address(address).init()?;
+    for _ in 0..100 {
+        get_all(&runtime, &[near(), near()])?;
+    }
+    println!("ready");
+    for line in std::io::stdin().lines() {
+        line?;
+        let refs: Vec<ObjectRef<()>> = (0..tasks).map(|_| near()).collect();
+        get_all(&runtime, &refs)?;
+        println!("done");
+    }
+    Ok(())
 }

@@ -11,13 +11,13 @@ use std::{
     time::Instant,
 };
 
-use actinic_gcs::{NodeId, ObjectId, TaskId};
+use actinic_gcs::{ActorId, NodeId, ObjectId, TaskId};
 use actix::ArbiterHandle;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{CoreWorker, BUSY_TICK, IDLE_TICK, WORK_TICK};
+use super::{CoreWorker, Imported, BUSY_TICK, IDLE_TICK, WORK_TICK};
 use crate::{
     cell::{Dependent, Waiter},
     cluster::{
@@ -63,6 +63,10 @@ impl CoreWorker {
             DataFrame::Run(lease, run) => self.run(from, lease, *run),
             DataFrame::Done { lease, task, ran_us, outcomes } => self.done(from, lease, task, ran_us, outcomes),
             DataFrame::Cancel(task) => self.cancel_here(task),
+            DataFrame::Call(actor, run) => self.run_call(from, actor, *run),
+            DataFrame::Answer { actor, task, outcomes } => self.answered(from, actor, task, outcomes),
+            DataFrame::RestartActor(actor) => self.restart_hosted(actor),
+            DataFrame::BorrowActor(actor) => self.borrowed(from, actor),
             DataFrame::TakeBack { lease, tasks } => self.give_back(from, lease, tasks),
             DataFrame::GivenBack { lease, tasks } => {
                 let mut effects = Vec::new();
@@ -105,37 +109,43 @@ impl CoreWorker {
             Ok(imported) => {
                 imported.task.head().keep_here();
                 self.serve(lease, has_gpus);
-                let first = {
-                    let mut running = self.running.lock();
-                    running.insert(id, Arc::downgrade(&imported.task));
-                    running.len() == 1
-                };
-                if first {
-                    self.tick.notify_one();
-                }
-                let left = AtomicUsize::new(imported.objects.len());
-                let completion = Arc::new(Completion {
-                    core: self.clone(),
-                    owner: from,
-                    lease,
-                    task: id,
-                    came: Instant::now(),
-                    left,
-                    objects: Mutex::new(imported.objects.clone()),
-                });
                 let _ = context::with_thread(|thread| {
                     node.submit(&imported.task, thread);
                     node.lane.flush(&thread.outbox);
                 });
-                for object in &imported.objects {
-                    if !object.register(Waiter::Dependent(completion.clone())) {
-                        completion.clone().dependency_ready();
-                    }
-                }
+                self.answer_when_done(from, AnswerTo::Task(lease), imported);
             }
             Err(error) => {
                 let _ =
                     self.to_process(from, &DataFrame::Done { lease, task: id, ran_us: 0, outcomes: vec![Err(error)] });
+            }
+        }
+    }
+
+    /// Sends back what becomes of a task or call that came from another process.
+    pub(super) fn answer_when_done(self: &Arc<Self>, owner: ProcessId, to: AnswerTo, imported: Imported) {
+        let Imported { task, objects } = imported;
+        let id = task.head().id;
+        let first = {
+            let mut running = self.running.lock();
+            running.insert(id, Arc::downgrade(&task));
+            running.len() == 1
+        };
+        if first {
+            self.tick.notify_one();
+        }
+        let completion = Arc::new(Completion {
+            core: self.clone(),
+            owner,
+            to,
+            task: id,
+            came: Instant::now(),
+            left: AtomicUsize::new(objects.len()),
+            objects: Mutex::new(objects.clone()),
+        });
+        for object in &objects {
+            if !object.register(Waiter::Dependent(completion.clone())) {
+                completion.clone().dependency_ready();
             }
         }
     }
@@ -242,10 +252,11 @@ impl CoreWorker {
         for process in all {
             self.process_gone(process, &format!("its node was lost: {reason}"));
         }
+        self.keeper_gone(node, reason);
     }
 }
 
-fn unknown_function(node: &Node) -> TaskError {
+pub(super) fn unknown_function(node: &Node) -> TaskError {
     TaskErrorKind::Failed {
         task: "a task".to_owned(),
         node: node.name.clone(),
@@ -255,11 +266,29 @@ fn unknown_function(node: &Node) -> TaskError {
     .into()
 }
 
-/// Waits for the results of a task that came from another process, and sends them back.
+/// What is answered.
+#[derive(Clone, Copy)]
+pub(super) enum AnswerTo {
+    /// A task, under a lease.
+    Task(LeaseId),
+    /// A call of an actor.
+    Call(ActorId),
+}
+
+impl AnswerTo {
+    fn frame(self, task: TaskId, ran_us: u64, outcomes: Vec<WireOutcome>) -> DataFrame {
+        match self {
+            Self::Task(lease) => DataFrame::Done { lease, task, ran_us, outcomes },
+            Self::Call(actor) => DataFrame::Answer { actor, task, outcomes },
+        }
+    }
+}
+
+/// Waits for the results of a task or call that came from another process, and sends them back.
 struct Completion {
     core: Arc<CoreWorker>,
     owner: ProcessId,
-    lease: LeaseId,
+    to: AnswerTo,
     task: TaskId,
     came: Instant,
     left: AtomicUsize,
@@ -286,11 +315,10 @@ impl Dependent for Completion {
             running.is_empty()
         };
         let outcomes = objects.iter().map(|object| self.core.outcome(object, self.owner)).collect();
-        let (lease, task) = (self.lease, self.task);
-        let done = DataFrame::Done { lease, task, ran_us, outcomes };
+        let done = self.to.frame(self.task, ran_us, outcomes);
         if let Err(error) = self.core.to_process_soon(self.owner, &done, idle) {
             let outcomes = vec![Err(super::export::not_sent("a task", error))];
-            let _ = self.core.to_process(self.owner, &DataFrame::Done { lease, task, ran_us, outcomes });
+            let _ = self.core.to_process(self.owner, &self.to.frame(self.task, ran_us, outcomes));
         }
     }
 }
@@ -345,6 +373,7 @@ impl Hears for NodeEars {
                     core.state.lock().submit.on_infeasible(class, &reason, &mut effects);
                     core.carry_out(effects);
                 }
+                FromNode::Group(group, news) => core.on_group(group, news),
                 FromNode::Hopeless { reason, .. } => tracing::warn!("{reason}"),
                 FromNode::Gone { process, reason } => core.process_gone(process, &reason),
                 FromNode::NodeGone { node, reason } => core.all_of_node_gone(node, &reason),
@@ -356,6 +385,9 @@ impl Hears for NodeEars {
                 }
                 FromNode::Object(news) => core.objects.hear(news),
                 FromNode::Output { process, stderr, text } => print(process, stderr, &text),
+                FromNode::Host(host) => core.host(*host),
+                FromNode::EndActor { actor, reason, drain } => core.end_hosted(actor, &reason, drain),
+                FromNode::Actor { actor, place } => core.on_actor(actor, place),
                 FromNode::Welcome(_) | FromNode::Refused(_) | FromNode::Status(_) => {}
             }
         }

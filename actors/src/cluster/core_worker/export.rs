@@ -9,10 +9,11 @@ use std::{any::Any, sync::Arc};
 use super::{CoreWorker, NotSent, Way};
 use crate::{
     cluster::{
+        calls::RemoteActor,
         objects::{AwayObject, Locator, Portable},
         peer::{self, Conduit, Liveness, Peer},
         refs::{ForeignRef, SharedRef},
-        wire::{Caller, DataFrame, Greeting, ProcessId, ToNode, WireRef, WireValue},
+        wire::{Caller, DataFrame, Greeting, ProcessId, ToNode, WireActor, WireRef, WireValue},
     },
     data::codec::{AnyRef, Parts},
     error::{TaskError, TaskErrorKind},
@@ -34,6 +35,9 @@ pub struct Imported {
     pub objects: Vec<Arc<dyn Object>>,
 }
 
+/// References, and which of them are handles to actors.
+type References = (Vec<WireRef>, Vec<(u32, WireActor)>);
+
 pub(super) fn not_sent(task: &str, error: NotSent) -> TaskError {
     let message = format!("what it takes or gives could not be sent to another process: {error}");
     TaskErrorKind::Failed { task: task.to_owned(), node: "this process".to_owned(), message, causes: Vec::new() }.into()
@@ -47,19 +51,31 @@ impl Exporter<'_> {
     pub fn value(&self, value: impl Into<Portable>) -> Result<WireValue, TaskError> {
         match value.into() {
             Portable::Here(Parts { meta, buffers, refs }) => {
-                Ok(WireValue { meta, buffers, refs: self.references(&refs)?, away: None })
+                let (refs, actors) = self.references(&refs)?;
+                Ok(WireValue { meta, buffers, refs, actors, away: None })
             }
             Portable::Away(away) => self.away(&away, away.locator().clone()),
         }
     }
 
     fn away(&self, away: &AwayObject, locator: Locator) -> Result<WireValue, TaskError> {
-        let (refs, away) = (self.references(away.refs())?, Some(Box::new(locator)));
-        Ok(WireValue { refs, away, ..WireValue::default() })
+        let (refs, actors) = self.references(away.refs())?;
+        Ok(WireValue { refs, actors, away: Some(Box::new(locator)), ..WireValue::default() })
     }
 
-    fn references(&self, refs: &[AnyRef]) -> Result<Vec<WireRef>, TaskError> {
-        refs.iter().map(|inner| self.reference(inner)).collect()
+    /// References, and which of them are handles to actors.
+    fn references(&self, refs: &[AnyRef]) -> Result<References, TaskError> {
+        let mut actors = Vec::new();
+        let mut wires = Vec::with_capacity(refs.len());
+        for inner in refs {
+            if let Ok(actor) = inner.clone().downcast::<RemoteActor>() {
+                actors.push((wires.len() as u32, actor.wire().clone()));
+                wires.push(self.actor(&actor));
+            } else {
+                wires.push(self.reference(inner)?);
+            }
+        }
+        Ok((wires, actors))
     }
 
     fn reference(&self, inner: &AnyRef) -> Result<WireRef, TaskError> {
@@ -68,7 +84,7 @@ impl Exporter<'_> {
             (Some(shared), _) => shared.object.clone(),
             (_, Some(foreign)) => return Ok(self.send(foreign.wire())),
             _ => {
-                let message = "an actor's handle, a queue or the like cannot leave its process in this version";
+                let message = "a handle to an actor of a supervision tree, or a stream, cannot leave its process";
                 let type_name = "a handle".to_owned();
                 return Err(TaskErrorKind::Codec { type_name, message: message.to_owned() }.into());
             }
@@ -85,6 +101,15 @@ impl Exporter<'_> {
         })
     }
 
+    /// A handle to an actor of another process, or of this one's making.
+    fn actor(&self, actor: &Arc<RemoteActor>) -> WireRef {
+        let wire = WireRef { id: actor.object(), owner: actor.owner() };
+        if !actor.wire().detached {
+            self.core.pin_actor(actor, self.to);
+        }
+        wire
+    }
+
     fn send(&self, wire: WireRef) -> WireRef {
         let _ = self.core.state.lock().refs.on_send(wire.id, wire.owner, self.to);
         wire
@@ -95,8 +120,15 @@ impl CoreWorker {
     /// A value that has come from another process.
     #[must_use]
     pub fn import(self: &Arc<Self>, from: ProcessId, value: WireValue) -> Portable {
-        let WireValue { meta, buffers, refs, away } = value;
-        let refs: Vec<AnyRef> = refs.into_iter().map(|wire| self.receive(from, wire)).collect();
+        let WireValue { meta, buffers, refs, actors, away } = value;
+        let mut actors = actors.into_iter().peekable();
+        let receive = |(at, wire): (usize, WireRef)| -> AnyRef {
+            match actors.next_if(|(index, _)| *index as usize == at) {
+                Some((_, actor)) => self.receive_actor(from, (wire.id, wire.owner), actor),
+                None => self.receive(from, wire),
+            }
+        };
+        let refs: Vec<AnyRef> = refs.into_iter().enumerate().map(receive).collect();
         match away {
             Some(locator) => Portable::Away(self.objects.arrived(*locator, refs.into())),
             None => Portable::Here(Parts { meta, buffers, refs: refs.into() }),
@@ -145,6 +177,10 @@ impl CoreWorker {
         frame: &DataFrame,
         at_once: bool,
     ) -> Result<(), NotSent> {
+        if to.is_manager() {
+            // A node as the keeper of actors holds nothing that is counted.
+            return Ok(());
+        }
         match self.way_to(to) {
             Way::Direct(conduit) if at_once => conduit.send_now(frame),
             Way::Direct(conduit) => conduit.send(frame),

@@ -19,7 +19,7 @@ mod grow;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use actinic_gcs::{spec::NodeSpec, Millis, NodeId};
+use actinic_gcs::{spec::NodeSpec, Millis, NodeId, ResourceSet};
 
 use self::cost::Known;
 use crate::cluster::wire::{ClassId, NodeLoad, ProcessId, Spilled};
@@ -143,6 +143,12 @@ impl GlobalCore {
         self.nodes.values().map(|known| (&known.spec, &known.load))
     }
 
+    /// What each node has free, as far as is known.
+    #[must_use]
+    pub fn free(&self) -> BTreeMap<NodeId, ResourceSet> {
+        self.nodes.iter().map(|(node, known)| (*node, known.free())).collect()
+    }
+
     /// Demands that no node can ever meet as things are, for people.
     #[must_use]
     pub fn infeasible(&self) -> Vec<String> {
@@ -173,7 +179,10 @@ fn note_hopeless(now: Millis, asked: &mut Asked, nodes: &BTreeMap<NodeId, Known>
         have.push(format!("and {} others", nodes.len() - NAMED_MAX));
     }
     let spec = &asked.last.spec;
-    let text = format!("tasks wait for {spec}, which no node has; the nodes have: {}; they start when one joins that has it", have.join("; "));
+    let text = format!(
+        "tasks wait for {spec}, which no node has; the nodes have: {}; they start when one joins that has it",
+        have.join("; ")
+    );
     effects.push(GlobalEffect::Hopeless(asked.last.owner, asked.last.class, text));
 }
 

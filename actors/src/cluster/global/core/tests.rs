@@ -36,7 +36,8 @@ fn spilled(want: u32, cpus: f64, strategy: SchedulingStrategy, revision: u64) ->
         env: Vec::new(),
         functions: 0,
     };
-    let spec = ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy, ..ClassSpec::default() };
+    let demand = ResourceSet::new().with(CPU, cpus);
+    let spec = ClassSpec { demand, strategy, retriable: true, ..ClassSpec::default() };
     Spilled { owner, code, class: ClassId(0), spec, want, work: Work::default(), revision }
 }
 
@@ -212,5 +213,5 @@ fn an_owner_is_told_once_that_no_node_can_meet_its_demand() {
     core.place(Millis(HOPELESS_MS), &mut effects);
     core.place(Millis(HOPELESS_MS + 1), &mut effects);
     let [GlobalEffect::Hopeless(.., text)] = &effects[..] else { panic!("{effects:?}") };
-    assert!(text.contains("4 CPU") && text.contains("2 CPU"), "{text}");
+    assert!(text.contains("{CPU: 4}") && text.contains("{CPU: 2}"), "{text}");
 }

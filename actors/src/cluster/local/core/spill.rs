@@ -5,7 +5,9 @@
 
 use actinic_gcs::Millis;
 
-use super::{Key, LocalCore, LocalEffect, Wanted, LOCALITY_MS, RECALL_AFTER_MS, REFRESH_MS, SPILL_AFTER_MS};
+use super::{
+    bundles::group_of, Key, LocalCore, LocalEffect, Wanted, LOCALITY_MS, RECALL_AFTER_MS, REFRESH_MS, SPILL_AFTER_MS,
+};
 use crate::{
     cluster::{wire::Spilled, work::INPUT_BYTES_MIN},
     options::SchedulingStrategy,
@@ -16,6 +18,9 @@ impl LocalCore {
     pub(super) fn is_for_here(&self, now: Millis, key: &Key, wanted: &Wanted) -> bool {
         if key.placed {
             return true;
+        }
+        if group_of(wanted).is_some() {
+            return false;
         }
         let may = wanted.spec.strategy != SchedulingStrategy::Spread && wanted.spec.admits(&self.labels);
         let waited = wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + LOCALITY_MS);
@@ -35,7 +40,9 @@ impl LocalCore {
 
     /// Whether it is not to wait for this node before others are asked.
     fn goes_at_once(&self, wanted: &Wanted) -> bool {
-        wanted.spec.strategy == SchedulingStrategy::Spread || self.never_here(wanted) || self.would_rather_be_elsewhere(wanted)
+        wanted.spec.strategy == SchedulingStrategy::Spread
+            || self.never_here(wanted)
+            || self.would_rather_be_elsewhere(wanted)
     }
 
     pub(super) fn never_here(&self, wanted: &Wanted) -> bool {
@@ -71,7 +78,7 @@ impl LocalCore {
 
     /// How many leases of a demand are to be had elsewhere, where a global scheduler is to be told of it now.
     fn abroad(&self, now: Millis, key: &Key, wanted: &Wanted) -> Option<u32> {
-        if key.placed {
+        if key.placed || group_of(wanted).is_some() {
             return None;
         }
         let at_once = self.goes_at_once(wanted);
@@ -90,17 +97,18 @@ impl LocalCore {
     pub fn deadline(&self) -> Option<Millis> {
         let mut due: Option<Millis> = None;
         for (key, wanted) in &self.wanted {
+            let served_elsewhere = !key.placed && group_of(wanted).is_some();
             let mut at = |millis: u64| due = Some(due.map_or(Millis(millis), |due| due.min(Millis(millis))));
             if let Some(since) = wanted.unmet_since {
-                if wanted.spilled == 0 && !key.placed && !self.peers.is_empty() {
+                if !served_elsewhere && wanted.spilled == 0 && !key.placed && !self.peers.is_empty() {
                     at(since.0 + SPILL_AFTER_MS);
                 }
-                if wanted.held == 0 {
+                if !served_elsewhere && wanted.held == 0 {
                     // Also when it is served here though it would rather be elsewhere.
                     at(since.0 + RECALL_AFTER_MS.min(LOCALITY_MS));
                 }
             }
-            if wanted.spilled > 0 {
+            if wanted.spilled > 0 || !wanted.shares.is_empty() {
                 at(wanted.told_at.0 + REFRESH_MS);
             }
             if let Some(until) = wanted.until {

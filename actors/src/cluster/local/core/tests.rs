@@ -5,6 +5,7 @@ use actinic_gcs::{resources::CPU, JobId, WorkerId};
 use super::*;
 use crate::cluster::{wire::ExeHash, work::InputBytes};
 
+mod bundles;
 mod elsewhere;
 
 fn process(node: u128, worker: u32) -> ProcessId {
@@ -25,7 +26,7 @@ fn code(owner: ProcessId) -> JobCode {
 }
 
 fn spec(cpus: f64, strategy: SchedulingStrategy) -> ClassSpec {
-    ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy, ..ClassSpec::default() }
+    ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy, retriable: true, ..ClassSpec::default() }
 }
 
 struct Kit {
