@@ -11,6 +11,7 @@ pub use actinic_actors::cluster::{
     core_worker::{ask, node_of, ConnectError},
     folder::{find, Found, NodeCard},
     node::{NodeError, NodeSettings},
+    objects::wire::ObjectFigures,
     wire::{Caller, ClusterStatus, GcsStatus, NodeStatus},
 };
 

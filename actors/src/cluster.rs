@@ -34,6 +34,7 @@ pub mod groups;
 pub mod hub;
 pub mod local;
 pub mod node;
+pub mod objects;
 pub mod peer;
 pub mod refs;
 pub mod submit;

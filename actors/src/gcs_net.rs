@@ -41,7 +41,7 @@ pub use self::{
     admin::{ask_admin, AdminAnswer, AdminAsk, ReplicaSummary},
     error::{NetError, ServerError},
     link::{Found, LinkNews, LinkSetup, ShardLink},
-    listener::{Refused, Visitors},
+    listener::{Refused, Visit, Visitors},
     remote::{Pending, RemoteGcs, UNANSWERED_MAX},
     server::{GcsServer, ServerConfig, ServerStatus, ShardSpec},
     wire::{Membership, Refusal, Token},

@@ -5,6 +5,7 @@
 
 mod actors;
 mod cluster;
+mod cluster_objects;
 mod envelope;
 mod gcs;
 mod micro;
@@ -19,7 +20,7 @@ use crate::row::Row;
 
 /// The rows with goals.
 pub(crate) fn goals() -> Vec<Row> {
-    [tasks::rows(), actors::rows(), objects::rows(), envelope::rows(), gcs::rows(), cluster::rows()]
+    [tasks::rows(), actors::rows(), objects::rows(), envelope::rows(), gcs::rows(), cluster::rows(), cluster_objects::rows()]
         .into_iter()
         .flatten()
         .collect()

@@ -44,6 +44,7 @@ use super::{
     groups::GroupFrame,
     hub::Hub,
     local::{LocalEvent, LocalScheduler},
+    objects::{manager::store_config, ObjectEvent, ObjectManager},
     wire::{FromNode, JobCode, NodeFrame, ProcessId},
     workers::{PoolEvent, WorkerPool},
 };
@@ -101,6 +102,9 @@ pub enum NodeError {
     /// The node's folder.
     #[error("the node's folder cannot be used: {0}")]
     Folder(#[from] io::Error),
+    /// The object store.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
     /// The control store refuses the node.
     #[error("the cluster does not take this node: {0}")]
     Refused(String),
@@ -153,6 +157,7 @@ pub struct NodeShared {
     local: OnceLock<Addr<LocalScheduler>>,
     global: OnceLock<Addr<GlobalScheduler>>,
     pool: OnceLock<Addr<WorkerPool>>,
+    objects: OnceLock<Addr<ObjectManager>>,
     actors: OnceLock<Addr<ActorManager>>,
     stop: Notify,
     /// Lets nodes that call in, on the arbiter that it is given.
@@ -204,6 +209,19 @@ impl NodeShared {
         if let Some(pool) = self.pool.get() {
             pool.do_send(event);
         }
+    }
+
+    /// Tells the object manager.
+    pub fn objects(&self, event: ObjectEvent) {
+        if let Some(objects) = self.objects.get() {
+            objects.do_send(event);
+        }
+    }
+
+    /// Where another node is reached.
+    #[must_use]
+    pub fn address_of(&self, node: NodeId) -> Option<String> {
+        self.others.read().get(&node).map(|spec| spec.address.clone())
     }
 
     /// Tells the keeper of actors.
@@ -372,6 +390,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>),
         local: OnceLock::new(),
         global: OnceLock::new(),
         pool: OnceLock::new(),
+        objects: OnceLock::new(),
         actors: OnceLock::new(),
         stop: Notify::new(),
         callers: OnceLock::new(),
@@ -386,7 +405,11 @@ async fn serve(
     settings: &NodeSettings,
     ready: impl FnOnce(&NodeCard),
 ) -> Result<(), NodeError> {
-    let (scheduling, processes) = (Arbiter::new(), Arbiter::new());
+    let (scheduling, processes, bulk) = (Arbiter::new(), Arbiter::new(), Arbiter::new());
+    let config = store_config(Some(shared.spec.object_store_bytes as f64));
+    let objects = ObjectManager::new(shared.clone(), config)?;
+    let store = objects.store();
+    let _ = shared.objects.set(ObjectManager::start_in_arbiter(&bulk.handle(), |_| objects));
     let (local, global, pool, actors) = (shared.clone(), shared.clone(), shared.clone(), shared.clone());
     let local = LocalScheduler::start_in_arbiter(&scheduling.handle(), move |_| LocalScheduler::new(local));
     let global = GlobalScheduler::start_in_arbiter(&scheduling.handle(), move |_| GlobalScheduler::new(global));
@@ -415,6 +438,8 @@ async fn serve(
     // Dropping the pool drops its workers' inputs.
     processes.stop();
     scheduling.stop();
+    bulk.stop();
+    store.close();
     let _ = processes.join();
     let _ = scheduling.join();
     Ok(())

@@ -12,8 +12,12 @@ use actinic_gcs::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+mod value;
+
+pub use self::value::{WireActor, WireArg, WireRef, WireValue};
 use super::{
     groups::{GroupAsk, GroupFrame, GroupNews},
+    objects::wire::{ObjectAsk, ObjectFigures, ObjectFrame, ObjectNews},
     work::Work,
 };
 use crate::{
@@ -238,6 +242,8 @@ pub enum ToNode {
         /// [`DataFrame`]s, encoded.
         body: Bytes,
     },
+    /// About large objects.
+    Object(ObjectAsk),
     /// To whoever keeps an actor.
     Actor {
         /// The keeper's node.
@@ -317,6 +323,8 @@ pub enum FromNode {
     },
     /// How the node is.
     Status(Box<ClusterStatus>),
+    /// About large objects.
+    Object(ObjectNews),
     /// The worker is to host an actor.
     Host(Box<HostActor>),
     /// The worker hosts an actor that is to end.
@@ -448,63 +456,6 @@ pub enum ActorWord {
         /// The state.
         state: Bytes,
     },
-}
-
-/// A handle to an actor, on its way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WireActor {
-    /// The actor.
-    pub id: ActorId,
-    /// The Rust type of its state.
-    pub type_name: String,
-    /// Its class, with its name if it has one, for people.
-    pub label: String,
-    /// Whether it lives without handles.
-    pub detached: bool,
-    /// Calls that may wait.
-    pub max_pending_calls: usize,
-    /// What happens to one over that bound.
-    pub overflow: OverflowPolicy,
-    /// How often a call is tried again that was lost with its actor.
-    pub max_task_retries: u32,
-}
-
-/// An object of another process, and who owns it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct WireRef {
-    /// The object.
-    pub id: ObjectId,
-    /// The process that knows what became of it.
-    pub owner: ProcessId,
-}
-
-/// A value on its way.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct WireValue {
-    /// The structure.
-    pub meta: Bytes,
-    /// The bulk.
-    pub buffers: Vec<Bytes>,
-    /// The references inside.
-    pub refs: Vec<WireRef>,
-    /// Which of the references are handles to actors.
-    #[serde(default)]
-    pub actors: Vec<(u32, WireActor)>,
-}
-
-impl WireValue {
-    /// How many bytes it brings.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        self.meta.len() + self.buffers.iter().map(Bytes::len).sum::<usize>()
-    }
-}
-
-/// One argument on its way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum WireArg {
-    /// Its value.
-    Value(WireValue),
 }
 
 /// A task on its way to a worker.
@@ -693,6 +644,8 @@ pub enum NodeFrame {
         /// The bytes, or why there are none.
         bytes: Result<Bytes, String>,
     },
+    /// About large objects.
+    Object(ObjectFrame),
 }
 
 /// What a node says of the cluster.
@@ -704,6 +657,8 @@ pub struct ClusterStatus {
     pub jobs: Vec<JobId>,
     /// What waits on this node, and for what.
     pub waiting: Vec<String>,
+    /// What this node's object store holds.
+    pub objects: ObjectFigures,
     /// The control store's replicas.
     pub gcs: GcsStatus,
 }

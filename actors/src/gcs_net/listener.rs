@@ -62,13 +62,21 @@ pub(super) struct Route {
 /// The replicas of a process, by shard.
 pub(super) type Routes = Arc<RwLock<BTreeMap<usize, Route>>>;
 
+/// What another node has connected for.
+pub enum Visit {
+    /// What nodes say to each other.
+    Node(NodeSpec),
+    /// Objects.
+    Objects(actinic_gcs::NodeId),
+}
+
 /// Who takes connections of other nodes.
 #[derive(Clone)]
-pub struct Visitors(Arc<dyn Fn(NodeSpec, std::net::TcpStream) + Send + Sync>);
+pub struct Visitors(Arc<dyn Fn(Visit, std::net::TcpStream) + Send + Sync>);
 
 impl Visitors {
     /// `take` is called on the listener's thread, and must not wait.
-    pub fn new(take: impl Fn(NodeSpec, std::net::TcpStream) + Send + Sync + 'static) -> Self {
+    pub fn new(take: impl Fn(Visit, std::net::TcpStream) + Send + Sync + 'static) -> Self {
         Self(Arc::new(take))
     }
 }
@@ -135,7 +143,7 @@ async fn accept_all(socket: TcpListener, door: Rc<Door>) {
 enum Way {
     Shard(usize, Who, Route),
     Admin,
-    Node(Visitors, NodeSpec),
+    Visit(Visitors, Visit),
 }
 
 impl Door {
@@ -171,12 +179,17 @@ impl Door {
         let _ = timeout(self.limits.handshake_max, handshake::refuse(stream, refusal)).await;
     }
 
+    fn visitors(&self) -> Result<Visitors, Refusal> {
+        self.visitors.clone().ok_or(Refusal::NoNode)
+    }
+
     fn way(&self, hello: &Hello) -> Result<(Way, OwnedSemaphorePermit), Refusal> {
         self.membership.admit(hello)?;
         let route = |shard: usize| self.routes.read().get(&shard).cloned().ok_or(Refusal::Shard(shard));
         let way = match &hello.purpose {
             Purpose::Admin => Way::Admin,
-            Purpose::Node(spec) => Way::Node(self.visitors.clone().ok_or(Refusal::NoNode)?, (**spec).clone()),
+            Purpose::Node(spec) => Way::Visit(self.visitors()?, Visit::Node((**spec).clone())),
+            Purpose::Objects(node) => Way::Visit(self.visitors()?, Visit::Objects(*node)),
             Purpose::Client { shard, client } => Way::Shard(*shard, Who::Client(*client), route(*shard)?),
             Purpose::Peer { shard, from, to, address } => {
                 let (shard, from, to, route) = (*shard, *from, *to, route(*shard)?);
@@ -212,8 +225,8 @@ impl Door {
                 ));
                 return Ok(());
             }
-            Way::Node(visitors, spec) => {
-                (visitors.0)(spec, stream.into_std()?);
+            Way::Visit(visitors, visit) => {
+                (visitors.0)(visit, stream.into_std()?);
                 return Ok(());
             }
         };

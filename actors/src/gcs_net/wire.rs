@@ -103,6 +103,8 @@ pub enum Purpose {
     Admin,
     /// Another node of the cluster, for what nodes say to each other.
     Node(Box<actinic_gcs::spec::NodeSpec>),
+    /// Another node of the cluster, which fetches objects.
+    Objects(actinic_gcs::NodeId),
 }
 
 /// What a caller says first.

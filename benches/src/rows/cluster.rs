@@ -21,7 +21,7 @@ const ACTORS: usize = 10_000;
 const DRIVERS: usize = 4;
 const TASKS_ONE_BY_ONE: usize = 5_000;
 /// What the other node has, and the driver's has not.
-const FAR: &str = "far";
+pub(super) const FAR: &str = "far";
 
 /// The rows of this file.
 pub(super) fn rows() -> Vec<Row> {
@@ -50,7 +50,7 @@ struct Kept {
     _cluster: Cluster,
 }
 
-fn kept(ctx: &mut Ctx) -> Outcome<&Runtime> {
+pub(super) fn kept(ctx: &mut Ctx) -> Outcome<&Runtime> {
     let kept = ctx.kept(|_| {
         let mut cluster = Cluster::with_resources(&[&[("CPU", WORKERS as f64)]])?;
         cluster.add_node_apart(&[("CPU", WORKERS as f64), (FAR, WORKERS as f64)])?;

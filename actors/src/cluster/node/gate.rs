@@ -17,6 +17,7 @@ use super::{peers::ProcessEars, NodeShared};
 use crate::cluster::{
     global::Look,
     local::Waiting,
+    objects::manager::Figures,
     peer::{greeted, unix_halves, Conduit, Liveness, Peer},
     wire::{Caller, ClusterStatus, ExeHash, FromNode, JobCode, ProcessId, Welcome},
     workers::PoolEvent,
@@ -168,6 +169,9 @@ async fn status(shared: &NodeShared) -> ClusterStatus {
     }
     if let Some(local) = shared.local.get() {
         status.waiting.extend(local.send(Waiting).await.unwrap_or_default());
+    }
+    if let Some(objects) = shared.objects.get() {
+        status.objects = objects.send(Figures).await.unwrap_or_default();
     }
     status.gcs = shared.facts().gcs_status();
     status.nodes.sort_by_key(|node| node.spec.id != shared.spec.id);

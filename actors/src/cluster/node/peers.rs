@@ -17,13 +17,14 @@ use crate::{
         global::GlobalEvent,
         groups::Asker,
         local::LocalEvent,
+        objects::{manager::BulkCaller, ObjectEvent},
         peer::{tcp_halves, Conduit, Hears, Liveness, Peer},
         wire::{ActorWhere, ActorWord, FromNode, JobCode, NodeFrame, ProcessId, ToNode},
         workers::PoolEvent,
     },
     gcs_net::{
         wire::{decode, FrameError},
-        Visitors,
+        Visit, Visitors,
     },
     supervision::Exit,
 };
@@ -84,6 +85,7 @@ impl Hears for ProcessEars {
                 ToNode::Relay { to, body } => {
                     self.shared.hub.to_process(to, FromNode::Relay { from: self.process, body });
                 }
+                ToNode::Object(ask) => self.shared.objects(ObjectEvent::Ask(self.process, ask)),
             }
         }
         Ok(())
@@ -91,6 +93,8 @@ impl Hears for ProcessEars {
 
     fn closed(&mut self, reason: &str) {
         tracing::debug!(process = %self.process, reason, "a process is gone");
+        // After all that it said.
+        self.shared.objects(ObjectEvent::ProcessGone(self.process));
         if self.process != self.code.driver {
             // Its end is told with its exit status, which says more.
             self.shared.hub.remove_process(self.process.worker);
@@ -124,6 +128,7 @@ impl NodeEars {
             NodeFrame::Return(lease) => shared.local(LocalEvent::Return(lease)),
             NodeFrame::Gone { process, reason } => {
                 shared.local(LocalEvent::Gone(process));
+                shared.objects(ObjectEvent::ProcessGone(process));
                 shared.actors(ActorEvent::Gone(process, reason.clone()));
                 shared.hub.to_all_processes(&FromNode::Gone { process, reason });
             }
@@ -143,6 +148,7 @@ impl NodeEars {
                 });
             }
             NodeFrame::ExePart { exe, offset, bytes } => shared.pool(PoolEvent::Part(exe, offset, bytes)),
+            NodeFrame::Object(frame) => shared.objects(ObjectEvent::Frame(frame)),
         }
     }
 }
@@ -162,6 +168,7 @@ impl Hears for NodeEars {
             self.shared.others.write().remove(&node);
             self.shared.local(LocalEvent::PeerGone(node));
             self.shared.global(GlobalEvent::NodeGone(node));
+            self.shared.objects(ObjectEvent::NodeGone(node));
             self.shared.actors(ActorEvent::NodeGone(node, reason.to_owned()));
             self.shared.hub.to_all_processes(&FromNode::NodeGone { node, reason: reason.to_owned() });
         }
@@ -200,8 +207,15 @@ impl Callers {
     /// For the listener.
     pub(super) fn visitors(&self) -> Visitors {
         let here = self.clone();
-        Visitors::new(move |spec, stream| {
+        Visitors::new(move |visit, stream| {
             let Some((shared, arbiter)) = here.0.lock().clone() else { return };
+            let spec = match visit {
+                Visit::Node(spec) => spec,
+                Visit::Objects(_) => {
+                    let objects = shared.upgrade().and_then(|shared| shared.objects.get().cloned());
+                    return objects.map_or((), |objects| objects.do_send(BulkCaller(stream)));
+                }
+            };
             arbiter.spawn_fn(move || {
                 if let (Some(shared), Ok(stream)) = (shared.upgrade(), TcpStream::from_std(stream)) {
                     welcome(&shared, spec, stream);
