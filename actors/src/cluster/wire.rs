@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     error::TaskError,
-    options::{HostedOptions, OverflowPolicy, SchedulingStrategy},
+    options::{HostedOptions, SchedulingStrategy},
     supervision::Exit,
 };
 
