@@ -12,7 +12,7 @@ use std::{
 
 use actinic_actors::cluster::{
     folder::NodeCard,
-    node::NodeSettings,
+    node::{NodeSettings, NodeTls},
     workers::{Role, ROLE},
 };
 
@@ -83,6 +83,7 @@ impl Drop for LocalNode {
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<LocalNode>,
+    tls: NodeTls,
 }
 
 impl Cluster {
@@ -91,7 +92,7 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`].
     pub fn local(nodes: usize) -> Result<Self, ClusterError> {
-        let mut cluster = Self { nodes: Vec::new() };
+        let mut cluster = Self::none(NodeTls::default());
         for _ in 0..nodes.max(1) {
             cluster.add_node(&[])?;
         }
@@ -103,11 +104,27 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`].
     pub fn with_resources(nodes: &[&[(&str, f64)]]) -> Result<Self, ClusterError> {
-        let mut cluster = Self { nodes: Vec::new() };
+        let mut cluster = Self::none(NodeTls::default());
         for resources in nodes {
             cluster.add_node(resources)?;
         }
         Ok(cluster)
+    }
+
+    /// As [`Cluster::local`], encrypted.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn encrypted(nodes: usize, tls: NodeTls) -> Result<Self, ClusterError> {
+        let mut cluster = Self::none(tls);
+        for _ in 0..nodes.max(1) {
+            cluster.add_node(&[])?;
+        }
+        Ok(cluster)
+    }
+
+    fn none(tls: NodeTls) -> Self {
+        Self { nodes: Vec::new(), tls }
     }
 
     /// Adds a node with these resources; the first is the head.
@@ -131,6 +148,7 @@ impl Cluster {
         let settings = NodeSettings {
             join: head.as_ref().map(|head| head.address.clone()),
             token: head.map(|head| head.token),
+            tls: self.tls.clone(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             advertise: None,
             resources: resources.iter().map(|(name, units)| ((*name).to_owned(), *units)).collect(),

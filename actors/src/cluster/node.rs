@@ -10,6 +10,7 @@
 mod gate;
 mod members;
 mod peers;
+mod trust;
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +35,7 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+pub use self::trust::NodeTls;
 use super::{
     executable::ExeStore,
     folder::{NodeCard, NodeFolder},
@@ -45,7 +47,9 @@ use super::{
 };
 use crate::{
     gcs_client::ShardStore,
-    gcs_net::{GcsServer, Membership, NetError, NetLimits, RemoteGcs, ServerConfig, ServerError, ShardSpec},
+    gcs_net::{
+        tls::TlsFiles, GcsServer, Membership, NetError, NetLimits, RemoteGcs, ServerConfig, ServerError, ShardSpec,
+    },
 };
 
 /// Numbers of drivers begin here; those of workers are below.
@@ -58,6 +62,9 @@ pub struct NodeSettings {
     pub join: Option<String>,
     /// The cluster's token; a head that is given none makes one.
     pub token: Option<String>,
+    /// How its connections are encrypted.
+    #[serde(default)]
+    pub tls: NodeTls,
     /// Where it listens; port 0 for any that is free.
     pub listen: SocketAddr,
     /// Under which address others reach it, if not the one where it listens.
@@ -127,6 +134,8 @@ pub struct NodeShared {
     /// The control store.
     pub gcs: RemoteGcs,
     began: Instant,
+    /// Certificates of the operator's own.
+    pub tls_files: Option<TlsFiles>,
     apart: bool,
     codes: RwLock<BTreeMap<WorkerId, Arc<JobCode>>>,
     others: RwLock<BTreeMap<NodeId, NodeSpec>>,
@@ -257,15 +266,13 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, GcsServer), Node
     let bound = listener.local_addr()?;
     let address = settings.advertise.clone().unwrap_or_else(|| bound.to_string());
     let is_head = settings.join.is_none();
-    let token = settings.token.clone().unwrap_or_else(|| if is_head { fresh_token() } else { String::new() });
-    let token = (!token.is_empty()).then_some(token);
     let head = settings.join.clone().unwrap_or_else(|| address.clone());
-    let cluster = match &settings.join {
-        None => id,
-        Some(head) => members::discover(head, token.as_deref())?,
-    };
-    let membership = Membership::new(cluster, token.clone()).map_err(|error| NodeError::Refused(error.to_string()))?;
     let folder = NodeFolder::make(NodeId(id))?;
+    let (membership, token) = match &settings.join {
+        None => trust::found(&settings, id, bound, folder.path())?,
+        Some(head) => trust::join(&settings, head)?,
+    };
+    let cluster = membership.cluster;
     let shards = if is_head { vec![head_shard(&settings, cluster, &address, &folder)] } else { Vec::new() };
     let limits = NetLimits::default();
     let config = ServerConfig { listen: bound, membership: membership.clone(), shards, limits };
@@ -280,7 +287,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, GcsServer), Node
         address,
         head,
         cluster: format!("{cluster:032x}"),
-        token: token.unwrap_or_default(),
+        token,
         is_head,
     };
     let exes = ExeStore::open(&folder.path().join("exe"))?;
@@ -294,6 +301,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, GcsServer), Node
         gcs_addresses,
         gcs,
         began: Instant::now(),
+        tls_files: settings.tls.files.clone(),
         apart: settings.apart,
         codes: RwLock::default(),
         others: RwLock::default(),

@@ -44,10 +44,9 @@ pub(super) struct Members {
     _end: mpsc::Sender<()>,
 }
 
-/// The id of the cluster that `head` belongs to. Whoever has no token learns nothing but that.
-pub(super) fn discover(head: &str, token: Option<&str>) -> Result<u128, NodeError> {
-    let nobody = Membership::new(0, token.map(str::to_owned)).map_err(|error| NodeError::Refused(error.to_string()))?;
-    match ask_admin(head, &nobody, &AdminAsk::Status) {
+/// The id of the cluster that `head` belongs to, by a membership of no cluster. Whoever has no token learns nothing but that.
+pub(super) fn discover(head: &str, nobody: &Membership) -> Result<u128, NodeError> {
+    match ask_admin(head, nobody, &AdminAsk::Status) {
         Err(NetError::Refused { refusal: Refusal::Cluster { here, .. }, .. }) => Ok(here),
         Err(error) => Err(error.into()),
         Ok(_) => Err(NodeError::NoCluster { address: head.to_owned(), why: "it has no cluster id".to_owned() }),

@@ -8,7 +8,6 @@ use actinic_gcs::{spec::NodeSpec, tables::JobWrite};
 use actix::prelude::*;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use super::NodeShared;
 use crate::{
@@ -20,6 +19,7 @@ use crate::{
         workers::PoolEvent,
     },
     gcs_net::{
+        stream::Stream,
         wire::{decode, FrameError},
         Visitors,
     },
@@ -131,7 +131,7 @@ impl Hears for NodeEars {
 }
 
 /// A node is connected, on the arbiter at hand.
-pub(super) fn welcome(shared: &Arc<NodeShared>, spec: NodeSpec, stream: TcpStream) {
+pub(super) fn welcome(shared: &Arc<NodeShared>, spec: NodeSpec, stream: Stream) {
     let conduit = Conduit::new();
     if spec.id == shared.spec.id || !shared.hub.add_node(spec.id, conduit.clone()) {
         return;
@@ -164,7 +164,7 @@ impl Callers {
         Visitors::new(move |spec, stream| {
             let Some((shared, arbiter)) = here.0.lock().clone() else { return };
             arbiter.spawn_fn(move || {
-                if let (Some(shared), Ok(stream)) = (shared.upgrade(), TcpStream::from_std(stream)) {
+                if let (Some(shared), Ok(stream)) = (shared.upgrade(), stream.arrive()) {
                     welcome(&shared, spec, stream);
                 }
             });

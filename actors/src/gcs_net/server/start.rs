@@ -23,8 +23,9 @@ use crate::{
     gcs_client::{messages::GetStatus, GcsShard, ShardSetup, ShardStore},
     gcs_net::{
         connection::Newest,
-        listener::{Door, Listener, RefusedCallers, Route, Visitors},
+        listener::{Door, Listener, Route, Visitors},
         peers::TcpLinks,
+        refused::RefusedCallers,
         roster::Roster,
         wire::Membership,
         ServerError,
@@ -53,7 +54,7 @@ pub(super) fn serve(
     listener: TcpListener,
     config: ServerConfig,
     visitors: Option<Visitors>,
-    (places, refused): (Arc<Semaphore>, RefusedCallers),
+    (places, refused): (Arc<Semaphore>, Arc<RefusedCallers>),
     started: &mpsc::SyncSender<Result<Started, ServerError>>,
 ) {
     let runner = System::new();

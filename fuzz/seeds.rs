@@ -1,0 +1,24 @@
+//! Writes valid samples of each kind to `fuzz/corpus/decoders`, from which the fuzzer begins.
+
+#[path = "../actors/tests/decoders/corpus.rs"]
+mod corpus;
+#[path = "../actors/tests/decoders/targets.rs"]
+mod targets;
+
+use std::{fs, io, path::Path};
+
+fn main() -> io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join("decoders");
+    fs::create_dir_all(&folder)?;
+    let corpus = corpus::corpus();
+    let mut written = 0;
+    for (number, target) in targets::TARGETS.iter().enumerate() {
+        for (sample, bytes) in corpus.get(target.name).into_iter().flatten().enumerate() {
+            let first = u8::try_from(number).map_err(io::Error::other)?;
+            fs::write(folder.join(format!("{}-{sample}", target.name)), [&[first][..], bytes].concat())?;
+            written += 1;
+        }
+    }
+    println!("{written} samples are in {}", folder.display());
+    Ok(())
+}
