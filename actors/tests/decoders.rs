@@ -19,7 +19,7 @@ use targets::{Target, TARGETS};
 static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// Changed inputs for each target.
-const ROUNDS: usize = 3_000;
+const ROUNDS: usize = 5_000;
 /// What a decoder may allocate for nothing: serde believes a length for at most 1 MiB in each list that lies in another.
 const FLOOR_BYTES: usize = 8 << 20;
 /// What it may allocate in all for each byte of its input, also for what it gives back while a list grows.

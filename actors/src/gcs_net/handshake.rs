@@ -109,7 +109,9 @@ pub(crate) async fn receive(socket: TcpStream, membership: &Membership) -> io::R
             Ok((stream, heard))
         }
         _ => {
-            let mut stream = membership.tls.answer(socket).await?;
+            let begun = membership.tls.answer(socket).await;
+            // Whatever ended it, what began was no connection of ours: that is worth a line, unlike a caller that hangs up.
+            let mut stream = begun.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             let heard = hear(&mut stream).await?;
             Ok((stream, heard))
         }

@@ -31,7 +31,7 @@ use serde::Serialize;
 use super::targets::{Reference, Structured};
 
 /// Samples, by target.
-pub fn corpus() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
+pub(crate) fn corpus() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
     let mut all: BTreeMap<&'static str, Vec<Vec<u8>>> = BTreeMap::new();
     let mut add = |name, sample: Vec<u8>| all.entry(name).or_default().push(sample);
     gcs_net(&mut add);

@@ -32,13 +32,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// One decoder.
 #[derive(Clone, Copy)]
-pub struct Target {
+pub(crate) struct Target {
     /// Its name, and that of its corpus.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Decodes; gives whether it understood. Must not panic, nor take much memory.
-    pub decode: fn(&[u8]) -> bool,
+    pub(crate) decode: fn(&[u8]) -> bool,
     /// What is understood reads back as it is written. Must not panic.
-    pub round: fn(&[u8]),
+    pub(crate) round: fn(&[u8]),
 }
 
 macro_rules! target {
@@ -61,7 +61,7 @@ macro_rules! target {
 }
 
 /// All of them.
-pub const TARGETS: &[Target] = &[
+pub(crate) const TARGETS: &[Target] = &[
     target!("hello", frame Hello),
     target!("verdict", frame Verdict),
     target!("admin_ask", frame AdminAsk),
@@ -94,22 +94,22 @@ pub const TARGETS: &[Target] = &[
 
 /// A value with all that values can have in them.
 #[derive(Serialize, Deserialize)]
-pub struct Structured {
+pub(crate) struct Structured {
     /// Text and numbers.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// Bulk within structure.
-    pub tensors: BTreeMap<u32, Tensor<f32>>,
+    pub(crate) tensors: BTreeMap<u32, Tensor<f32>>,
     /// Bytes within structure.
-    pub bytes: Option<DataBytes>,
+    pub(crate) bytes: Option<DataBytes>,
     /// References.
-    pub refs: Vec<Reference>,
+    pub(crate) refs: Vec<Reference>,
     /// What may be absent.
     #[serde(default)]
-    pub nested: Option<Box<Structured>>,
+    pub(crate) nested: Option<Box<Structured>>,
 }
 
 /// A reference within a value, as object refs travel.
-pub struct Reference(pub AnyRef);
+pub(crate) struct Reference(pub(crate) AnyRef);
 
 impl Serialize for Reference {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -168,7 +168,7 @@ fn stream(bytes: &[u8]) -> bool {
 
 /// What a value comes as, written as one: the number of references, the number of buffers, the length of each, and then the
 /// bytes of the buffers and of the structure.
-pub fn parts_of(bytes: &[u8]) -> Parts {
+pub(crate) fn parts_of(bytes: &[u8]) -> Parts {
     let bytes = Bytes::copy_from_slice(bytes);
     let (refs, count) = (bytes.first().copied().unwrap_or(0) % 4, bytes.get(1).copied().unwrap_or(0) % 4);
     let mut at = (2 + usize::from(count)).min(bytes.len());
