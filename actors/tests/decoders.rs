@@ -82,9 +82,17 @@ fn holds(target: &Target, input: &[u8]) {
     (target.round)(input);
 }
 
+/// That the measure sees a decoder that believes a length: this one makes room at once for as many as a list claims to have.
+fn the_measure_sees_who_believes() {
+    let decode = |bytes: &[u8]| rmp_serde::from_slice::<smallvec::SmallVec<[u64; 4]>>(bytes).is_ok();
+    let believes = Target { name: "believes", decode, round: |_| {} };
+    assert!(allocated(&believes, &[0xdd, 0x00, 0x98, 0x96, 0x80]) > 2 * FLOOR_BYTES, "10,000,000 numbers were claimed");
+}
+
 /// One test, so that nothing else allocates meanwhile.
 #[test]
 fn no_input_makes_a_decoder_panic_or_take_much_memory() {
+    the_measure_sees_who_believes();
     let corpus = corpus::corpus();
     for target in TARGETS {
         let samples = corpus.get(target.name).unwrap_or_else(|| panic!("{} has no sample", target.name));

@@ -134,8 +134,10 @@ impl Door {
             Heard::Hello(hello) => match self.way(&hello) {
                 Ok((way, place)) => {
                     stream.take_place(place);
-                    if let Err(error) = self.let_in(stream, way).await {
-                        tracing::debug!(%caller, %error, "a caller hung up");
+                    match timeout(self.limits.handshake_max, self.let_in(stream, way)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => tracing::debug!(%caller, %error, "a caller hung up"),
+                        Err(_) => self.note(caller, "it did not read in time that it is let in"),
                     }
                     return;
                 }

@@ -218,7 +218,7 @@ fn cluster(add: Add<'_>) {
     add("data_frame", packed(&DataFrame::Done { lease, task: id, ran_us: 5, outcomes }));
     add("data_frame", packed(&DataFrame::Fetch(ObjectId { task: id, index: 0 })));
     // As dense as it gets: the most memory for each byte.
-    let dense = WireValue { buffers: vec![Bytes::new(); 20_000], ..WireValue::default() };
+    let dense = WireValue { buffers: vec![Bytes::new(); 200_000], ..WireValue::default() };
     add("data_frame", packed(&DataFrame::Object { id: ObjectId { task: id, index: 1 }, outcome: Ok(dense) }));
 }
 

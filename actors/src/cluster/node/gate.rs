@@ -97,6 +97,9 @@ async fn answer(stream: UnixStream, greeted: Result<Greeting, String>, shared: A
     }
 }
 
+/// How long one may take to read its only frame.
+const TELL_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// One frame, then the end.
 fn tell(stream: UnixStream, frame: FromNode) {
     actix_rt::spawn(async move {
@@ -105,8 +108,12 @@ fn tell(stream: UnixStream, frame: FromNode) {
         let Ok(body) = rmp_serde::to_vec(&frame) else { return };
         let mut bytes = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
         bytes.extend(body);
-        let _ = stream.write_all(&bytes).await;
-        let _ = stream.shutdown().await;
+        let told = async {
+            let _ = stream.write_all(&bytes).await;
+            let _ = stream.shutdown().await;
+        };
+        // Whoever does not read it has had its time.
+        let _ = tokio::time::timeout(TELL_MAX, told).await;
     });
 }
 
