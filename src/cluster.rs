@@ -11,13 +11,13 @@ pub use actinic_actors::cluster::{
     core_worker::{ask, node_of, ConnectError},
     folder::{find, Found, NodeCard},
     node::{NodeError, NodeSettings, NodeTls},
-    wire::{Caller, ClusterStatus, NodeStatus},
+    wire::{Caller, ClusterStatus, GcsStatus, NodeStatus},
 };
 
 pub use actinic_actors::gcs_net::tls::TlsFiles;
 
 pub(crate) use self::role::functions;
 pub use self::{
-    local::{spawn_node, Cluster, ClusterError, LocalNode},
+    local::{spawn_node, Cluster, ClusterBuilder, ClusterError, LocalNode, MEMORY_THRESHOLD},
     role::play_role,
 };

@@ -31,6 +31,8 @@ fn settings(listen: &str, join: Option<&str>, token: Option<&str>) -> NodeSettin
         resources: [("CPU".to_owned(), 1.0)].into(),
         labels: Default::default(),
         gcs_folder: None,
+        gcs_replicas: 1,
+        memory_threshold: 1.0,
         attached: true,
         apart: false,
     }
@@ -45,7 +47,7 @@ fn runs_far(address: &str) {
 
 #[test]
 fn a_cluster_is_encrypted_where_its_head_was_told_to() {
-    let mut cluster = Cluster::encrypted(1, NodeTls { always: true, files: None }).unwrap();
+    let mut cluster = Cluster::builder().tls(NodeTls { always: true, files: None }).start(&[]).unwrap();
     cluster.add_node(&[("far", 1.0)]).unwrap();
     let token = cluster.nodes()[0].card.token.clone();
     assert!(token.contains(".sha256-"), "the token names the certificate");
@@ -116,7 +118,7 @@ fn pki(folder: &Path) -> TlsFiles {
 #[test]
 fn a_pki_of_the_operators_own_does_without_a_token() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut cluster = Cluster::encrypted(1, NodeTls { always: false, files: Some(pki(ours.path())) }).unwrap();
+    let mut cluster = Cluster::builder().tls(NodeTls { always: false, files: Some(pki(ours.path())) }).start(&[]).unwrap();
     cluster.add_node(&[("far", 1.0)]).unwrap();
     assert_eq!(cluster.nodes()[0].card.token, "");
     runs_far(cluster.address());

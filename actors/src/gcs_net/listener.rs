@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, io, net::SocketAddr, rc::Rc, sync::Arc, time::D
 
 use actinic_gcs::{replica::ReplicaId, spec::NodeSpec};
 use actix::prelude::*;
+use parking_lot::RwLock;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -38,6 +39,9 @@ pub(super) struct Route {
     pub(super) arbiter: ArbiterHandle,
 }
 
+/// The replicas of a process, by shard.
+pub(super) type Routes = Arc<RwLock<BTreeMap<usize, Route>>>;
+
 /// Who takes connections of other nodes.
 #[derive(Clone)]
 pub struct Visitors(Arc<dyn Fn(NodeSpec, Stream) + Send + Sync>);
@@ -52,7 +56,7 @@ impl Visitors {
 /// What decides who comes in.
 pub(super) struct Door {
     pub(super) membership: Membership,
-    pub(super) routes: BTreeMap<usize, Route>,
+    pub(super) routes: Routes,
     pub(super) limits: NetLimits,
     pub(super) places: Arc<Semaphore>,
     pub(super) refused: Arc<RefusedCallers>,
@@ -153,7 +157,7 @@ impl Door {
 
     fn way(&self, hello: &Hello) -> Result<(Way, OwnedSemaphorePermit), Refusal> {
         self.membership.admit(hello)?;
-        let route = |shard: usize| self.routes.get(&shard).cloned().ok_or(Refusal::Shard(shard));
+        let route = |shard: usize| self.routes.read().get(&shard).cloned().ok_or(Refusal::Shard(shard));
         let way = match &hello.purpose {
             Purpose::Admin => Way::Admin,
             Purpose::Identity => match self.membership.tls.identity() {
@@ -187,7 +191,7 @@ impl Door {
         let (shard, who, route) = match way {
             Way::Shard(shard, who, route) => (shard, who, route),
             Way::Admin => {
-                actix_rt::spawn(admin::serve(stream, self.routes.clone(), self.limits));
+                actix_rt::spawn(admin::serve(stream, self.routes.read().clone(), self.roster.clone(), self.limits));
                 return Ok(());
             }
             Way::Identity(pem) => {

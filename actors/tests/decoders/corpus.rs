@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use actinic_actors::{
-    cluster::{folder::NodeCard, node::NodeSettings, wire::*, workers::Role},
+    cluster::{folder::NodeCard, node::NodeSettings, wire::*, work::Work, workers::Role},
     data::{codec, Bytes as DataBytes, Tensor},
     error::{TaskError, TaskErrorKind},
     gcs_client::messages::{AnswerFrame, Frame},
@@ -14,7 +14,7 @@ use actinic_actors::{
         wire::{preamble, Membership, Purpose, Refusal, Verdict, PROTOCOL_VERSION},
         AdminAnswer, AdminAsk,
     },
-    options::SchedulingStrategy,
+    options::{OverflowPolicy, SchedulingStrategy},
 };
 use actinic_gcs::{
     record,
@@ -23,7 +23,7 @@ use actinic_gcs::{
     spec::{NodeInfo, NodeSpec, NodeState, TaskSpec},
     store::Column,
     tables::{KeyValueRead, KeyValueWrite, NodeWrite, PageRequest, Read, Reply, TaskWrite, Write},
-    FunctionId, JobId, Millis, NodeId, ObjectId, ResourceSet, TaskId, WorkerId,
+    ActorId, FunctionId, JobId, Millis, NodeId, ObjectId, ResourceSet, TaskId, WorkerId,
 };
 use bytes::Bytes;
 use serde::Serialize;
@@ -152,12 +152,30 @@ fn value() -> WireValue {
         meta: Bytes::from_static(b"meta"),
         buffers: vec![Bytes::from_static(b"bulk"), Bytes::new()],
         refs: vec![WireRef { id, owner: process() }],
+        actors: vec![(1, actor())],
+    }
+}
+
+fn actor() -> WireActor {
+    WireActor {
+        id: ActorId(5),
+        type_name: "Counter".to_owned(),
+        label: "hits".to_owned(),
+        detached: true,
+        max_pending_calls: 10,
+        overflow: OverflowPolicy::default(),
+        max_task_retries: 3,
     }
 }
 
 fn cluster(add: Add<'_>) {
     let (lease, class) = (LeaseId { node: NodeId(7), number: 1 }, ClassId(2));
-    let spec = ClassSpec { demand: ResourceSet::new().with("CPU", 1.0), strategy: SchedulingStrategy::Spread };
+    let spec = ClassSpec {
+        demand: ResourceSet::new().with("CPU", 1.0),
+        strategy: SchedulingStrategy::Spread,
+        near: Some(NodeId(7)),
+        ..ClassSpec::default()
+    };
     let driver = Caller::Driver {
         pid: 1,
         exe: "/bin/true".to_owned(),
@@ -170,7 +188,14 @@ fn cluster(add: Add<'_>) {
     for caller in [driver, Caller::Worker { worker: WorkerId(3) }, Caller::Process(process()), Caller::Status] {
         add("greeting", packed(&Greeting { version: PROTOCOL_VERSION, caller }));
     }
-    add("to_node", packed(&ToNode::Demand(Demand { class, spec: spec.clone(), want: 3, revision: 4 })));
+    add("to_node", packed(&ToNode::Demand(Demand {
+        class,
+        spec: spec.clone(),
+        want: 3,
+        elsewhere: 1,
+        work: Work::default(),
+        revision: 4,
+    })));
     add("to_node", packed(&ToNode::Relay { to: process(), body: Bytes::from_static(b"frames") }));
     let welcome = Welcome {
         process: process(),
@@ -180,6 +205,7 @@ fn cluster(add: Add<'_>) {
         token: Some("open sesame".to_owned()),
         tls_files: None,
         gcs: vec![vec!["a:1".to_owned()], vec!["b:2".to_owned()]],
+        head: NodeId(7),
     };
     let from_node = [
         FromNode::Welcome(Box::new(welcome)),
@@ -197,8 +223,21 @@ fn cluster(add: Add<'_>) {
         add("from_node", packed(&frame));
         add("node_frame", packed(&NodeFrame::ForProcess { to: process(), frame: Box::new(frame) }));
     }
+    let (actor, reason) = (ActorId(5), "it ended".to_owned());
+    for word in [
+        ActorWord::Construct { actor, args: vec![WireArg::Value(value())] },
+        ActorWord::Watch(actor),
+        ActorWord::End { actor, reason: reason.clone(), drain: true },
+        ActorWord::Up(actor, lease),
+        ActorWord::Checkpoint { actor, lease, calls: 7, state: Bytes::from_static(b"state") },
+    ] {
+        add("to_node", packed(&ToNode::Actor { keeper: NodeId(7), word: word.clone() }));
+        add("node_frame", packed(&NodeFrame::Actor { from: process(), code: Some(Box::new(code())), word }));
+    }
+    add("from_node", packed(&FromNode::Actor { actor, place: ActorWhere::Away { reason } }));
+    add("data_frame", packed(&DataFrame::Answer { actor, task: TaskId::driver(JobId(1)), outcomes: vec![Ok(value())] }));
     let (owner, revision) = (process(), 4);
-    let spilled = Box::new(Spilled { owner, code: code(), class, spec, want: 2, revision });
+    let spilled = Box::new(Spilled { owner, code: code(), class, spec, want: 2, work: Work::default(), revision });
     add("node_frame", packed(&NodeFrame::Spilled(spilled)));
     add("node_frame", packed(&NodeFrame::Hello(Box::new(node()))));
     let bytes = Ok(Bytes::from_static(b"part"));
@@ -262,6 +301,7 @@ fn files(add: Add<'_>) {
         cluster: "7".to_owned(),
         token: "open sesame".to_owned(),
         is_head: true,
+        nodes: vec!["b:2".to_owned()],
     };
     add("node_card", serde_json::to_vec(&card).expect("samples can be written"));
     let settings = NodeSettings {
@@ -273,6 +313,8 @@ fn files(add: Add<'_>) {
         resources: BTreeMap::from([("CPU".to_owned(), 1.0)]),
         labels: BTreeMap::new(),
         gcs_folder: None,
+        gcs_replicas: 1,
+        memory_threshold: 0.95,
         attached: true,
         apart: false,
     };

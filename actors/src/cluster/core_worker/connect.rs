@@ -117,10 +117,10 @@ impl Connection {
 /// [`ConnectError`].
 pub fn node_of(address: &str) -> Result<Found, ConnectError> {
     let all = folder::find().map_err(ConnectError::Folder)?;
-    let wanted = |found: &&Found| {
-        address == "auto" || address == "local" || found.card.address == address || found.card.head == address
-    };
-    if let Some(found) = all.iter().find(wanted) {
+    // That very node, if it runs here; else any of its cluster.
+    let named = |found: &&Found| address.split(',').any(|one| one.trim() == found.card.address);
+    let of_cluster = |found: &&Found| found.card.is_of(address);
+    if let Some(found) = all.iter().find(named).or_else(|| all.iter().find(of_cluster)) {
         return Ok(found.clone());
     }
     let heads: Vec<&str> = all.iter().map(|found| found.card.head.as_str()).collect();

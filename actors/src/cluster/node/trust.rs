@@ -31,22 +31,27 @@ fn refused(error: impl Into<TokenError>) -> NodeError {
     NodeError::Refused(error.into().to_string())
 }
 
-/// The membership of a new cluster's head, and the join token for others; empty where certificates do instead.
+/// A node's membership; the join token for others, empty where certificates do instead; and where each shard of the control
+/// store is reached.
+pub(super) type Trusted = (Membership, String, Vec<Vec<String>>);
+
+/// Of a new cluster's head, which listens at `bound` and is reached at `address`.
 pub(super) fn found(
     settings: &NodeSettings,
     cluster: u128,
-    bound: SocketAddr,
+    (bound, address): (SocketAddr, &str),
     folder: &Path,
-) -> Result<(Membership, String), NodeError> {
+) -> Result<Trusted, NodeError> {
+    let given_shards = vec![vec![address.to_owned()]];
     let given = settings.token.as_deref().filter(|token| !token.is_empty());
     if let Some(files) = &settings.tls.files {
         let membership = Membership::new(cluster, given.map(str::to_owned)).map_err(refused)?;
         let tls = Tls::of_files(files).map_err(refused)?;
-        return Ok((membership.with_tls(tls), given.unwrap_or_default().to_owned()));
+        return Ok((membership.with_tls(tls), given.unwrap_or_default().to_owned(), given_shards));
     }
     let mut token: JoinToken = match given {
         Some(token) => token.parse().map_err(refused)?,
-        None => JoinToken { secret: super::fresh_token(), fingerprint: None },
+        None => JoinToken { secret: super::detect::fresh_token(), fingerprint: None },
     };
     let mut tls = Tls::off();
     if settings.tls.always || is_beyond_loopback(bound) || token.fingerprint.is_some() {
@@ -62,7 +67,7 @@ pub(super) fn found(
         tls = Tls::of_identity(identity).map_err(refused)?;
     }
     let membership = Membership::new(cluster, Some(token.secret.clone())).map_err(refused)?;
-    Ok((membership.with_tls(tls), token.to_string()))
+    Ok((membership.with_tls(tls), token.to_string(), given_shards))
 }
 
 /// Beside the folder of a control store: it outlives the node as that does.
@@ -72,18 +77,30 @@ fn beside(gcs_folder: &Path) -> PathBuf {
     path.into()
 }
 
-/// The membership of a node that joins the cluster at `head`, once that has told what it is.
-pub(super) fn join(settings: &NodeSettings, head: &str) -> Result<(Membership, String), NodeError> {
+/// Of a node that joins the cluster of `nodes`, separated by commas, once one of them has told what it is.
+pub(super) fn join(settings: &NodeSettings, nodes: &str) -> Result<Trusted, NodeError> {
     let token = settings.token.clone().filter(|token| !token.is_empty());
     let mut nobody = Membership::new(0, token.clone()).map_err(refused)?;
     if let Some(files) = &settings.tls.files {
         nobody.tls = Tls::of_files(files).map_err(refused)?;
     }
-    let cluster = members::discover(head, &nobody)?;
+    let (cluster, shards) = members::discover(nodes, &nobody)?;
     let mut membership = Membership { cluster, ..nobody };
     if membership.tls.is_on() && !membership.tls.can_answer() {
-        let identity = ask_identity(head, &membership)?;
-        membership.tls = Tls::of_identity(identity).map_err(refused)?;
+        membership.tls = Tls::of_identity(identity_of(nodes, &membership)?).map_err(refused)?;
     }
-    Ok((membership, token.unwrap_or_default()))
+    Ok((membership, token.unwrap_or_default(), shards))
+}
+
+/// The cluster's certificate, as the first of `nodes` says that answers.
+fn identity_of(nodes: &str, membership: &Membership) -> Result<Identity, NodeError> {
+    let mut failed = None;
+    for node in nodes.split(',').map(str::trim).filter(|node| !node.is_empty()) {
+        match ask_identity(node, membership) {
+            Ok(identity) => return Ok(identity),
+            Err(error) => failed = Some(error.into()),
+        }
+    }
+    let nobody = || NodeError::NoCluster { address: nodes.to_owned(), why: "no address was given".to_owned() };
+    Err(failed.unwrap_or_else(nobody))
 }
