@@ -302,6 +302,7 @@ fn who_cannot_come_in_is_told_why() {
     let settings = |join: &str, token: &str| NodeSettings {
         join: Some(join.to_owned()),
         token: Some(token.to_owned()),
+        tls: Default::default(),
         listen: "127.0.0.1:0".parse().unwrap(),
         advertise: None,
         resources: Default::default(),

@@ -27,6 +27,7 @@ fn labels_choose_a_task_s_node() {
         token: Some(token),
         listen: "127.0.0.1:0".parse().unwrap(),
         advertise: None,
+        tls: Default::default(),
         resources: [("CPU".to_owned(), 2.0)].into(),
         labels: [("zone".to_owned(), "b".to_owned())].into(),
         gcs_folder: None,

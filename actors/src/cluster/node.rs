@@ -15,6 +15,7 @@ mod group;
 mod members;
 mod memory;
 mod peers;
+mod trust;
 
 use std::{
     collections::BTreeMap,
@@ -34,8 +35,8 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use self::detect::{fresh_id, fresh_token};
-pub use self::{detect::machine_memory, facts::Facts, group::GroupRow};
+use self::detect::fresh_id;
+pub use self::{detect::machine_memory, facts::Facts, group::GroupRow, trust::NodeTls};
 use super::{
     actors::{ActorEvent, ActorManager},
     executable::ExeStore,
@@ -48,7 +49,7 @@ use super::{
     wire::{FromNode, JobCode, NodeFrame, ProcessId},
     workers::{PoolEvent, WorkerPool},
 };
-use crate::gcs_net::{GcsServer, Membership, NetError, NetLimits, RemoteGcs, ServerConfig, ServerError};
+use crate::gcs_net::{tls::TlsFiles, GcsServer, Membership, NetError, NetLimits, RemoteGcs, ServerConfig, ServerError};
 
 /// Numbers of drivers begin here; those of workers are below.
 const FIRST_DRIVER: u32 = 1 << 31;
@@ -60,6 +61,9 @@ pub struct NodeSettings {
     pub join: Option<String>,
     /// The cluster's token; a head that is given none makes one.
     pub token: Option<String>,
+    /// How its connections are encrypted.
+    #[serde(default)]
+    pub tls: NodeTls,
     /// Where it listens; port 0 for any that is free.
     pub listen: SocketAddr,
     /// Under which address others reach it, if not the one where it listens.
@@ -149,6 +153,8 @@ pub struct NodeShared {
     renewed: AtomicU64,
     fenced: OnceLock<String>,
     began: Instant,
+    /// Certificates of the operator's own.
+    pub tls_files: Option<TlsFiles>,
     apart: bool,
     codes: RwLock<BTreeMap<WorkerId, Arc<JobCode>>>,
     others: RwLock<BTreeMap<NodeId, NodeSpec>>,
@@ -334,15 +340,13 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>),
     let bound = listener.local_addr()?;
     let address = settings.advertise.clone().unwrap_or_else(|| bound.to_string());
     let is_head = settings.join.is_none();
-    let token = settings.token.clone().unwrap_or_else(|| if is_head { fresh_token() } else { String::new() });
-    let token = (!token.is_empty()).then_some(token);
     let head = settings.join.clone().unwrap_or_else(|| address.clone());
-    let (cluster, given) = match &settings.join {
-        None => (id, vec![vec![address.clone()]]),
-        Some(nodes) => members::discover(nodes, token.as_deref())?,
-    };
-    let membership = Membership::new(cluster, token.clone()).map_err(|error| NodeError::Refused(error.to_string()))?;
     let folder = NodeFolder::make(NodeId(id))?;
+    let (membership, token, given) = match &settings.join {
+        None => trust::found(&settings, id, (bound, &address), folder.path())?,
+        Some(nodes) => trust::join(&settings, nodes)?,
+    };
+    let cluster = membership.cluster;
     let gcs_folder = settings.gcs_folder.clone().unwrap_or_else(|| folder.path().join("gcs"));
     let first = is_head.then(|| group::first(&settings, cluster, NodeId(id), &address, folder.path().join("gcs")));
     let shards = first.into_iter().collect();
@@ -361,7 +365,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>),
         address,
         head,
         cluster: format!("{cluster:032x}"),
-        token: token.unwrap_or_default(),
+        token,
         is_head,
         nodes: Vec::new(),
     };
@@ -382,6 +386,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>),
         renewed: AtomicU64::new(0),
         fenced: OnceLock::new(),
         began: Instant::now(),
+        tls_files: settings.tls.files.clone(),
         apart: settings.apart,
         codes: RwLock::default(),
         others: RwLock::default(),

@@ -212,8 +212,10 @@ pub struct Welcome {
     pub listen: String,
     /// The cluster.
     pub cluster: u128,
-    /// Its token, if it has one.
+    /// Its join token, if it has one.
     pub token: Option<String>,
+    /// The certificates of this machine's node, where they are the operator's own.
+    pub tls_files: Option<crate::gcs_net::tls::TlsFiles>,
     /// Where each shard of the control store is reached.
     pub gcs: Vec<Vec<String>>,
     /// The head, which keeps detached actors.

@@ -8,7 +8,6 @@ use actinic_gcs::{spec::NodeSpec, tables::JobWrite, NodeId};
 use actix::prelude::*;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use super::NodeShared;
 use crate::{
@@ -23,6 +22,7 @@ use crate::{
         workers::PoolEvent,
     },
     gcs_net::{
+        stream::Stream,
         wire::{decode, FrameError},
         Visit, Visitors,
     },
@@ -176,7 +176,7 @@ impl Hears for NodeEars {
 }
 
 /// A node is connected, on the arbiter at hand.
-pub(super) fn welcome(shared: &Arc<NodeShared>, spec: NodeSpec, stream: TcpStream) {
+pub(super) fn welcome(shared: &Arc<NodeShared>, spec: NodeSpec, stream: Stream) {
     let conduit = Conduit::new();
     if spec.id == shared.spec.id || !shared.hub.add_node(spec.id, conduit.clone()) {
         return;
@@ -217,7 +217,7 @@ impl Callers {
                 }
             };
             arbiter.spawn_fn(move || {
-                if let (Some(shared), Ok(stream)) = (shared.upgrade(), TcpStream::from_std(stream)) {
+                if let (Some(shared), Ok(stream)) = (shared.upgrade(), stream.arrive()) {
                     welcome(&shared, spec, stream);
                 }
             });

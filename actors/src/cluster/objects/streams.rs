@@ -118,7 +118,7 @@ struct Stream {
     me: NodeId,
     address: String,
     membership: Membership,
-    open: Option<tokio::net::TcpStream>,
+    open: Option<crate::gcs_net::stream::Stream>,
 }
 
 impl Stream {

@@ -8,13 +8,16 @@ use actinic_gcs::NodeId;
 use actix::prelude::*;
 
 use super::{ObjectManager, ReservedRoom, SharedView};
-use crate::cluster::{
-    objects::{
-        pull::core::Chunk,
-        streams,
-        wire::{ObjectAsk, ObjectFigures, ObjectFrame, StoredId},
+use crate::{
+    cluster::{
+        objects::{
+            pull::core::Chunk,
+            streams,
+            wire::{ObjectAsk, ObjectFigures, ObjectFrame, StoredId},
+        },
+        wire::ProcessId,
     },
-    wire::ProcessId,
+    gcs_net::stream::Stream,
 };
 
 /// What happens outside.
@@ -34,7 +37,7 @@ pub enum ObjectEvent {
 /// Another node has connected to fetch objects.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct BulkCaller(pub std::net::TcpStream);
+pub struct BulkCaller(pub Stream);
 
 /// Asks what the store holds.
 #[derive(Message)]
@@ -112,7 +115,7 @@ impl Handler<BulkCaller> for ObjectManager {
         let served = self.served.clone();
         let turn = Arc::strong_count(&served) % self.arbiters.len().max(1);
         let Some(arbiter) = self.arbiters.get(turn) else { return };
-        arbiter.spawn_fn(move || match tokio::net::TcpStream::from_std(stream) {
+        arbiter.spawn_fn(move || match stream.arrive() {
             Ok(stream) => drop(actix_rt::spawn(streams::serve(stream, served))),
             Err(error) => tracing::error!(%error, "a connection cannot be used"),
         });
