@@ -322,7 +322,7 @@ fn a_node_lost_while_it_sends_is_replaced_by_another_copy() {
     let deadline = Instant::now() + Duration::from_secs(60);
     while sender.is_none() {
         assert!(Instant::now() < deadline, "nobody sends");
-        sender = [1, 2].into_iter().find(|node| figures(&cards[*node]).sent_bytes > before[node - 1]);
+        sender = [1, 2].into_iter().find(|node| figures(&cards[*node]).sent_bytes > before[node - 1] + 32 * MIB as u64);
     }
     let sender = sender.unwrap();
     let part = figures(&cards[3]).fetched_bytes;
