@@ -39,7 +39,10 @@ use actinic_gcs::{
 use parking_lot::Mutex;
 use serde::{de::DeserializeOwned, Serialize};
 
-use super::{checkpoint_fns, factory, spec_of, ActorClass, ActorHandle, Creation, Handle, Place, NAME_PATIENCE};
+use super::{
+    create::{checkpoint_fns, factory, spec_of, Creation, NAME_PATIENCE},
+    ActorClass, ActorHandle, Handle, Place,
+};
 use crate::{
     arg::ArgSet,
     error::{Error, Result},

@@ -6,25 +6,26 @@
 use std::fmt;
 
 use actinic_gcs::{
-    spec::{ActorSpec, LabelSelector},
-    ActorId, FunctionId, JobId, NodeId, ObjectId, PlacementGroupId, ResourceSet, TaskId, WorkerId,
+    spec::LabelSelector, ActorId, FunctionId, JobId, NodeId, ObjectId, PlacementGroupId, ResourceSet, TaskId, WorkerId,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+mod actor;
+mod node;
 mod value;
 
-pub use self::value::{WireActor, WireArg, WireRef, WireValue};
+pub use self::{
+    actor::{ActorWhere, ActorWord, HostActor, NewActor},
+    node::{ClusterStatus, GcsStatus, NodeFrame, NodeLoad, NodeStatus, Spilled},
+    value::{WireActor, WireArg, WireRef, WireValue},
+};
 use super::{
     groups::{GroupAsk, GroupFrame, GroupNews},
     objects::wire::{ObjectAsk, ObjectFigures, ObjectFrame, ObjectNews},
     work::Work,
 };
-use crate::{
-    error::TaskError,
-    options::{HostedOptions, SchedulingStrategy},
-    supervision::Exit,
-};
+use crate::{error::TaskError, options::SchedulingStrategy};
 
 /// The number of the process of a node itself, as the keeper of actors.
 pub const MANAGER: WorkerId = WorkerId(0);
@@ -347,119 +348,6 @@ pub enum FromNode {
     },
 }
 
-/// An actor, as its creator asks for it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NewActor {
-    /// What the control store is told.
-    pub spec: ActorSpec,
-    /// Who made it; it ends with its owner unless it is detached.
-    pub owner: ProcessId,
-    /// The task that made it.
-    pub parent: TaskId,
-    /// Where it may live.
-    pub strategy: SchedulingStrategy,
-    /// What must hold of its node's labels.
-    pub labels: LabelSelector,
-    /// How it is to be run.
-    pub options: HostedOptions,
-}
-
-/// What a worker needs to run an actor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HostActor {
-    /// What was asked for.
-    pub new: NewActor,
-    /// Who keeps it.
-    pub keeper: NodeId,
-    /// The arguments of its constructor.
-    pub args: Vec<WireArg>,
-    /// Under which lease.
-    pub lease: LeaseId,
-    /// Restarts that are left; none for no end.
-    pub restarts_left: Option<u32>,
-    /// Accelerators assigned to it.
-    pub gpus: Vec<u32>,
-    /// Its last saved state, which takes the constructor's place.
-    pub checkpoint: Option<Bytes>,
-}
-
-/// Where an actor is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ActorWhere {
-    /// Nowhere yet.
-    Pending,
-    /// In this process.
-    Alive {
-        /// Which.
-        process: ProcessId,
-        /// Its socket, where that can be reached.
-        socket: Option<String>,
-    },
-    /// It was lost and is on its way up again.
-    Away {
-        /// How it was lost.
-        reason: String,
-    },
-    /// It takes no calls and never will.
-    Dead {
-        /// Why, for people.
-        reason: String,
-        /// How it ended.
-        exit: Exit,
-    },
-}
-
-/// To whoever keeps an actor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum ActorWord {
-    /// It is to be made once its constructor's arguments are there.
-    Declare(Box<NewActor>),
-    /// They are.
-    Construct {
-        /// Which actor.
-        actor: ActorId,
-        /// The arguments.
-        args: Vec<WireArg>,
-    },
-    /// The sender has a handle, and wants to know where the actor is from now on.
-    Watch(ActorId),
-    /// It is to end.
-    End {
-        /// Which.
-        actor: ActorId,
-        /// Why.
-        reason: String,
-        /// Whether its calls are to be answered first.
-        drain: bool,
-    },
-    /// Its host has built its state.
-    Up(ActorId, LeaseId),
-    /// Its host builds its state anew.
-    Restarting(ActorId, LeaseId),
-    /// Its host says that it is dead for good.
-    Down {
-        /// Which.
-        actor: ActorId,
-        /// Under which lease it ran.
-        lease: LeaseId,
-        /// Why, for people.
-        reason: String,
-        /// How it ended.
-        exit: Exit,
-    },
-    /// Its state after so many calls.
-    Checkpoint {
-        /// Which.
-        actor: ActorId,
-        /// Under which lease it runs.
-        lease: LeaseId,
-        /// How many.
-        calls: u64,
-        /// The state.
-        state: Bytes,
-    },
-}
-
 /// A task on its way to a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunTask {
@@ -545,144 +433,4 @@ pub enum DataFrame {
         /// What became of it.
         outcome: WireOutcome,
     },
-}
-
-/// How loaded a node is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct NodeLoad {
-    /// What is free.
-    pub free: ResourceSet,
-    /// Leases that are wanted of it and not granted.
-    pub waiting: u32,
-    /// Tasks that wait for those.
-    pub tasks: u64,
-    /// How long the tasks take of those who want leases here, on the average, in microseconds; 0 where nobody knows.
-    pub task_us: u64,
-    /// Bytes a second at which inputs come to it; 0 where none have.
-    pub bandwidth: u64,
-    /// Workers that run.
-    pub workers: u32,
-    /// Of two of a node the one with the greater number is the newer.
-    pub revision: u64,
-}
-
-/// A demand that its own node cannot or should not meet, on its way to a [`super::global::GlobalScheduler`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spilled {
-    /// Whose.
-    pub owner: ProcessId,
-    /// Whose code.
-    pub code: JobCode,
-    /// The class.
-    pub class: ClassId,
-    /// What its tasks ask for.
-    pub spec: ClassSpec,
-    /// How many leases are to be had elsewhere, in all.
-    pub want: u32,
-    /// The work behind them.
-    pub work: Work,
-    /// The newer replaces the older.
-    pub revision: u64,
-}
-
-/// Between two nodes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum NodeFrame {
-    /// Who calls, and what it is.
-    Hello(Box<actinic_gcs::spec::NodeSpec>),
-    /// How the sender is.
-    Load(NodeLoad),
-    /// To a global scheduler: place this.
-    Spilled(Box<Spilled>),
-    /// From a global scheduler: so many of these leases are yours to grant.
-    Place(Box<Spilled>),
-    /// About a placement group.
-    Group(GroupFrame),
-    /// Something for a process of the receiver.
-    ForProcess {
-        /// For whom.
-        to: ProcessId,
-        /// What.
-        frame: Box<FromNode>,
-    },
-    /// A lease of the receiver has ended.
-    Return(LeaseId),
-    /// A process of the sender is gone.
-    Gone {
-        /// Which.
-        process: ProcessId,
-        /// Why.
-        reason: String,
-    },
-    /// A job has ended: so must its workers.
-    JobGone(JobId),
-    /// To the receiver as the keeper of actors.
-    Actor {
-        /// Who says it.
-        from: ProcessId,
-        /// Whose code the sender runs, where an actor is to be made.
-        code: Option<Box<JobCode>>,
-        /// What.
-        word: ActorWord,
-    },
-    /// From the node that leads a shard of the control store: hold a replica of it.
-    HoldReplica {
-        /// Which shard.
-        shard: usize,
-    },
-    /// A piece of an executable is wanted.
-    FetchExe {
-        /// Which.
-        exe: ExeHash,
-        /// From which byte on.
-        offset: u64,
-    },
-    /// A piece of an executable; empty at its end.
-    ExePart {
-        /// Which.
-        exe: ExeHash,
-        /// From which byte on.
-        offset: u64,
-        /// The bytes, or why there are none.
-        bytes: Result<Bytes, String>,
-    },
-    /// About large objects.
-    Object(ObjectFrame),
-}
-
-/// What a node says of the cluster.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct ClusterStatus {
-    /// All nodes that live, this one first.
-    pub nodes: Vec<NodeStatus>,
-    /// Jobs with a driver on this node.
-    pub jobs: Vec<JobId>,
-    /// What waits on this node, and for what.
-    pub waiting: Vec<String>,
-    /// What this node's object store holds.
-    pub objects: ObjectFigures,
-    /// The control store's replicas.
-    pub gcs: GcsStatus,
-}
-
-/// What is known of the control store's replicas.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct GcsStatus {
-    /// How many each shard is to have.
-    pub wanted: u32,
-    /// By shard: where the replicas that vote are reached, and whether their nodes live.
-    pub shards: Vec<Vec<(String, bool)>>,
-    /// Whether the loss of any one node would be survived.
-    pub survives_a_node: bool,
-    /// Whether the loss of any one machine would be.
-    pub survives_a_machine: bool,
-}
-
-/// What is known of one node.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct NodeStatus {
-    /// What it said of itself.
-    pub spec: actinic_gcs::spec::NodeSpec,
-    /// How it is.
-    pub load: NodeLoad,
 }

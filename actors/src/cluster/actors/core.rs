@@ -11,10 +11,12 @@
 //! **Invariants:** an actor has at most one lease, and runs under it or not at all; a lease that is not an actor's is given
 //! back; what an actor's former host says is not heard; a dead actor stays dead, and is remembered for a while.
 
+mod loss;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use actinic_gcs::{
-    spec::{ActorDeath, ActorLocation, Lifetime},
+    spec::{ActorDeath, ActorLocation},
     tables::ActorStep,
     ActorId, Millis, NodeId,
 };
@@ -26,7 +28,7 @@ use crate::{
         work::Work,
     },
     options::SchedulingStrategy,
-    supervision::{Exit, RestartPolicy},
+    supervision::Exit,
 };
 
 /// Actors that are being placed at once; others wait for their turn.
@@ -291,111 +293,6 @@ impl ActorCore {
         let Some(record) = self.held(actor, lease) else { return };
         record.checkpoint = Some(state.clone());
         effects.push(ActorEffect::Save(actor, record.incarnation, state));
-    }
-
-    // --- events: losses ------------------------------------------------------------------------------------------------
-
-    /// A process of any node is gone.
-    pub fn on_gone(&mut self, now: Millis, process: ProcessId, reason: &str, effects: &mut Vec<ActorEffect>) {
-        self.lost(now, &|other| other == process, reason, effects);
-    }
-
-    /// Another node is there.
-    pub fn on_node(&mut self, node: NodeId) {
-        self.nodes.insert(node);
-    }
-
-    /// Another node is gone, with all its processes.
-    pub fn on_node_gone(&mut self, now: Millis, node: NodeId, reason: &str, effects: &mut Vec<ActorEffect>) {
-        self.nodes.remove(&node);
-        self.lost(now, &|process| process.node == node, &format!("its node was lost: {reason}"), effects);
-        for actor in self.placing.values() {
-            if let Some(Record { phase: Phase::Placing { told_at, on, .. }, .. }) = self.actors.get_mut(actor) {
-                if *on == Some(node) {
-                    // Told again, of another node, at the next look.
-                    (*told_at, *on) = (Millis(0), None);
-                }
-            }
-        }
-    }
-
-    fn lost(&mut self, now: Millis, is_lost: &dyn Fn(ProcessId) -> bool, reason: &str, effects: &mut Vec<ActorEffect>) {
-        let (mut ended, mut hostless) = (Vec::new(), Vec::new());
-        for (actor, record) in &mut self.actors {
-            record.watchers.retain(|watcher| !is_lost(*watcher));
-            if is_lost(record.new.owner) && record.new.spec.lifetime != Lifetime::Detached {
-                ended.push(*actor);
-            } else if matches!(&record.phase, Phase::Held(held) if is_lost(held.host)) {
-                hostless.push(*actor);
-            }
-        }
-        for (_, waiting) in self.unknown.values_mut() {
-            waiting.retain(|watcher| !is_lost(*watcher));
-        }
-        for actor in ended {
-            self.on_end(actor, &format!("its owner is gone: {reason}"), false, effects);
-        }
-        for actor in hostless {
-            self.host_lost(now, actor, reason, effects);
-        }
-    }
-
-    fn host_lost(&mut self, now: Millis, actor: ActorId, reason: &str, effects: &mut Vec<ActorEffect>) {
-        let Some(record) = self.actors.get_mut(&actor) else { return };
-        if record.drain {
-            return self.bury(actor, "no handle to it was left", Exit::Normal, ActorDeath::OutOfScope, effects);
-        }
-        let options = &record.new.options;
-        if let Some(window) = options.restart_window {
-            let since = now.0.saturating_sub(u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
-            record.restarts.retain(|at| at.0 >= since);
-        }
-        let spent = options.max_restarts.is_some_and(|max| record.restarts.len() as u64 >= u64::from(max));
-        if spent || options.restart_policy == RestartPolicy::Never {
-            let message = format!("its worker was lost: {reason}");
-            let exit = Exit::Failed(message.clone());
-            return self.bury(actor, &message.clone(), exit, ActorDeath::RestartsSpent { message }, effects);
-        }
-        let wait = options.backoff.delay(record.restarts.len() as u32, 0, actor.0);
-        effects.push(ActorEffect::Step(actor, record.incarnation, ActorStep::Restarting));
-        record.incarnation += 1;
-        record.restarts.push_back(now);
-        record.phase = Phase::BackOff(Millis(now.0 + u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)));
-        for watcher in &record.watchers {
-            let place = ActorWhere::Away { reason: reason.to_owned() };
-            effects.push(ActorEffect::Tell(*watcher, actor, place));
-        }
-    }
-
-    /// The actor is dead for good.
-    fn bury(&mut self, actor: ActorId, reason: &str, exit: Exit, death: ActorDeath, effects: &mut Vec<ActorEffect>) {
-        let Some(record) = self.actors.remove(&actor) else { return };
-        match &record.phase {
-            Phase::Held(held) => effects.push(ActorEffect::Return(held.lease)),
-            Phase::Placing { class, .. } => {
-                self.placing.remove(class);
-                self.revision += 1;
-                effects.push(unwanted(&record, *class, self.revision));
-            }
-            Phase::Queued => self.queue.retain(|queued| *queued != actor),
-            Phase::Declared | Phase::BackOff(_) => {}
-        }
-        effects.push(ActorEffect::Step(actor, record.incarnation, ActorStep::Dead(death)));
-        for watcher in &record.watchers {
-            let place = ActorWhere::Dead { reason: reason.to_owned(), exit: exit.clone() };
-            effects.push(ActorEffect::Tell(*watcher, actor, place));
-        }
-        self.remember(actor, reason.to_owned(), exit);
-    }
-
-    fn remember(&mut self, actor: ActorId, reason: String, exit: Exit) {
-        self.dead.insert(actor, (reason, exit));
-        self.dead_order.push_back(actor);
-        if self.dead_order.len() > DEAD_MAX {
-            if let Some(oldest) = self.dead_order.pop_front() {
-                self.dead.remove(&oldest);
-            }
-        }
     }
 
     // --- decisions -----------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 use actinic_gcs::{
-    spec::{ActorSpec, Limit},
+    spec::{ActorSpec, Lifetime, Limit},
     FunctionId, JobId, ResourceSet, TaskId, WorkerId,
 };
 
@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     cluster::wire::ExeHash,
     options::{HostedOptions, OverflowPolicy},
-    supervision::Backoff,
+    supervision::{Backoff, RestartPolicy},
 };
 
 const HERE: NodeId = NodeId(1);
