@@ -1,3 +1,5 @@
+//! Where actors live and what becomes of them, with hand-made nodes and hosts.
+
 use actinic_gcs::{
     spec::{ActorSpec, Lifetime, Limit},
     FunctionId, JobId, ResourceSet, TaskId, WorkerId,

@@ -1,3 +1,5 @@
+//! When calls are sent, with hand-made calls.
+
 use std::cell::Cell;
 use std::rc::Rc;
 

@@ -1,3 +1,5 @@
+//! Chunks over connections of this process.
+
 use std::future::Future;
 
 use tokio::io::duplex;

@@ -1,3 +1,5 @@
+//! Where objects are, with hand-made owners and nodes.
+
 use super::*;
 
 fn node(n: u128) -> NodeId {

@@ -1,3 +1,5 @@
+//! What is fetched from where, in virtual time.
+
 use actinic_gcs::{Millis, WorkerId};
 
 use super::*;

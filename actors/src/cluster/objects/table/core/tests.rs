@@ -1,3 +1,5 @@
+//! How long objects stay in a node's store, with hand-made processes.
+
 use actinic_gcs::WorkerId;
 
 use super::*;
