@@ -2,7 +2,10 @@
 //!
 //! Owns: the list of figures; each is a module of its own.
 
+pub(crate) mod allreduce;
 pub(crate) mod empty_tasks;
+pub(crate) mod spread;
+pub(crate) mod trouble;
 
 use std::{error::Error, path::PathBuf};
 
@@ -11,6 +14,12 @@ use std::{error::Error, path::PathBuf};
 pub enum Figure {
     /// Empty tasks a second, drivers on every node: the paper's Figure 8b.
     EmptyTasks,
+    /// One driver against many nodes.
+    Spread,
+    /// A slow scheduler against an allreduce: the paper's Figure 12b.
+    Allreduce,
+    /// Nodes, processes and connections that are lost.
+    Trouble,
 }
 
 /// How it is to be done.
@@ -34,6 +43,15 @@ pub fn run(figures: &[Figure], options: &Options) -> Result<(), Box<dyn Error>> 
     let wanted = |figure| figures.is_empty() || figures.contains(&figure);
     if wanted(Figure::EmptyTasks) {
         empty_tasks::figure(options)?;
+    }
+    if wanted(Figure::Spread) {
+        spread::figure(options)?;
+    }
+    if wanted(Figure::Allreduce) {
+        allreduce::figure(options)?;
+    }
+    if wanted(Figure::Trouble) {
+        trouble::figure(options)?;
     }
     Ok(())
 }

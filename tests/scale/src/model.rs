@@ -34,6 +34,8 @@ pub(crate) struct Model {
     pub(crate) exe_bytes: u64,
     /// From the end of a process until its node has noticed.
     pub(crate) exit_ns: u64,
+    /// Added to each word of a local scheduler to its worker pool: what a slow scheduler adds to a lease.
+    pub(crate) each_lease_ns: u64,
     /// Up to so many times a way's time is added to it at random; 0 for none.
     pub(crate) jitter: u64,
 }
@@ -53,6 +55,7 @@ impl Default for Model {
             start_ns: 30 * MS,
             exe_bytes: 12 << 20,
             exit_ns: 2 * MS,
+            each_lease_ns: 0,
             jitter: 0,
         }
     }

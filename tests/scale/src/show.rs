@@ -33,7 +33,9 @@ pub(crate) struct Plot<'a> {
 pub(crate) fn table(title: &str, head: &[&str], rows: &[Vec<String>]) {
     let mut table = Table::new();
     table.load_preset(UTF8_BORDERS_ONLY).set_header(head);
-    rows.iter().for_each(|row| drop(table.add_row(row)));
+    for row in rows {
+        table.add_row(row);
+    }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     println!("\n{title}\n{table}");
 }

@@ -69,9 +69,9 @@ impl World {
         self.procs[driver as usize].program().map_or((0, 0), |program| (program.progress.done, program.progress.failed))
     }
 
-    /// Workers that are running, and the time for which all have run tasks.
-    pub(crate) fn ran(&self) -> (usize, u64) {
-        let workers = self.procs.iter().filter(|proc| proc.lane.ran_ns() > 0);
-        workers.fold((0, 0), |(count, sum), proc| (count + 1, sum + proc.lane.ran_ns()))
+    /// Nodes on which tasks have run.
+    pub(crate) fn nodes_that_ran(&self) -> u32 {
+        let with_work = self.procs.iter().filter(|proc| proc.lane.ran_ns() > 0).map(|proc| proc.node);
+        with_work.collect::<std::collections::BTreeSet<u32>>().len() as u32
     }
 }

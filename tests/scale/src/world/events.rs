@@ -77,6 +77,8 @@ pub(crate) enum Fault {
     Node(u32),
     /// A process of this node ends, whichever the number leads to.
     Process(u32, u64),
+    /// This driver's process ends.
+    Driver(u32),
     /// The connection of two nodes ends.
     Cut(u32, u32),
 }

@@ -49,6 +49,7 @@ impl World {
         match fault {
             Fault::Node(node) => self.lose_node(node),
             Fault::Process(node, which) => self.lose_process(node, which),
+            Fault::Driver(driver) => self.end_process(driver),
             Fault::Cut(one, other) => self.cut(one, other),
         }
     }

@@ -218,7 +218,10 @@ impl World {
     fn local_effects(&mut self, at: u32, effects: Vec<LocalEffect>) {
         for effect in effects {
             match effect {
-                LocalEffect::NeedWorker { lease, code } => self.tell_pool(at, SCHEDULING, PoolEvent::Need(lease, code)),
+                LocalEffect::NeedWorker { lease, code } => {
+                    let when = self.now + self.model.each_lease_ns;
+                    self.mail(at, SCHEDULING, PROCESSES, when, Event::Pool(at, PoolEvent::Need(lease, code)));
+                }
                 LocalEffect::Ended(lease) => self.tell_pool(at, SCHEDULING, PoolEvent::Ended(lease)),
                 LocalEffect::Grant { owner, class, lease, worker, gpus } => {
                     self.to_process(at, owner, FromNode::Granted { class, lease, worker, socket: None, gpus });

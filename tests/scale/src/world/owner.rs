@@ -39,7 +39,6 @@ pub(super) struct Program {
     pub(super) plan: Plan,
     pub(super) progress: Progress,
     pub(super) ended_at: u64,
-    pub(super) first_ran_at: Option<u64>,
     ready: VecDeque<u32>,
 }
 
@@ -87,15 +86,11 @@ impl Proc {
         self.classes = plan.classes.iter().map(|spec| self.submit.class(spec)).collect();
         let (progress, first) = Progress::new(&plan);
         let ready = first.into();
-        self.program = Some(Program { id, plan, progress, ended_at: 0, first_ran_at: None, ready });
+        self.program = Some(Program { id, plan, progress, ended_at: 0, ready });
     }
 
     pub(super) fn program(&self) -> Option<&Program> {
         self.program.as_ref()
-    }
-
-    pub(super) fn program_mut(&mut self) -> Option<&mut Program> {
-        self.program.as_mut()
     }
 }
 
@@ -110,14 +105,18 @@ impl World {
         if !proc.alive {
             return;
         }
+        // One processor for submissions and results, as the measured rate has it.
+        if proc.free_at > self.now {
+            return self.queue.at(proc.free_at, Event::Drive(process));
+        }
         let Some(program) = &mut proc.program else { return };
         let count = program.ready.len().min(CHUNK);
         let chunk: Vec<u32> = program.ready.drain(..count).collect();
-        let (more, wait) = (!program.ready.is_empty(), program.plan.each_task_waits_ns);
+        proc.free_at = self.now + count as u64 * self.model.submit_ns;
+        let (at, more, wait) = (proc.free_at, !program.ready.is_empty(), program.plan.each_task_waits_ns);
         self.make_ready(process, chunk, wait);
         if more {
-            let takes = count as u64 * self.model.submit_ns;
-            self.queue.at(self.now + takes, Event::Drive(process));
+            self.queue.at(at, Event::Drive(process));
         }
     }
 

@@ -96,7 +96,6 @@ impl World {
             let left = u32::from(here.task.children);
             lane.parents.insert(lane.next, Parent { here, left });
         }
-        self.note_first(&done);
         self.queue.at(at, Event::Ran(process, done));
     }
 
@@ -185,15 +184,5 @@ impl World {
         lane.last_done = now;
         let done = Data::Done { lease: here.lease, task: here.task.id, ran_us };
         self.send_data(process, here.owner, vec![done]);
-    }
-
-    /// When a driver's first task ran here, for those who look at how work spreads.
-    fn note_first(&mut self, done: &[(ProcessId, Data)]) {
-        let Some((owner, _)) = done.first() else { return };
-        let Some(number) = self.by_id.get(owner).copied() else { return };
-        let now = self.now;
-        if let Some(program) = self.procs[number as usize].program_mut() {
-            program.first_ran_at.get_or_insert(now);
-        }
     }
 }
