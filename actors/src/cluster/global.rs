@@ -14,7 +14,7 @@ use self::core::{GlobalCore, GlobalEffect};
 use super::{
     local::LocalEvent,
     node::NodeShared,
-    wire::{NodeFrame, NodeLoad, NodeStatus, Spilled},
+    wire::{NodeFrame, NodeLoad, NodeStatus, ProcessId, Spilled},
 };
 
 /// What the scheduler is told.
@@ -29,6 +29,8 @@ pub enum GlobalEvent {
     Node(Box<NodeSpec>),
     /// A node is gone.
     NodeGone(NodeId),
+    /// A process is gone.
+    Gone(ProcessId),
 }
 
 /// What is known of the nodes, and what no node can do.
@@ -102,6 +104,7 @@ impl Handler<GlobalEvent> for GlobalScheduler {
             GlobalEvent::Load(node, load) => self.core.on_load(node, load),
             GlobalEvent::Node(spec) => self.core.on_node(*spec),
             GlobalEvent::NodeGone(node) => self.core.on_node_gone(node),
+            GlobalEvent::Gone(process) => self.core.on_gone(process),
         }
         if !std::mem::replace(&mut self.pass_due, true) {
             ctx.notify(Pass);

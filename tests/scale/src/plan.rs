@@ -88,11 +88,6 @@ impl Plan {
         Self { classes: vec![plain()], tasks: Tasks::Equal { count, ran_ns }, each_task_waits_ns: 0 }
     }
 
-    /// A graph of tasks of one plain CPU each.
-    pub(crate) fn graph(steps: Vec<Step>) -> Self {
-        Self { classes: vec![plain()], tasks: Tasks::Graph(steps), each_task_waits_ns: 0 }
-    }
-
     /// How many tasks there are.
     pub(crate) fn len(&self) -> u32 {
         match &self.tasks {

@@ -5,17 +5,21 @@
 //!
 //! Rules. Local first: a demand is met here as far as resources are free; of several that fit, the one that holds the fewest
 //! leases comes first, then the oldest. What is still unmet after [`SPILL_AFTER_MS`], or can never be met here, or is to be
-//! spread, **spills over** to a global scheduler, which places it on other nodes by name; it is told again every
-//! [`REFRESH_MS`], and what was placed here and is not told again for [`PLACED_MS_MAX`] is forgotten. A demand that holds
+//! spread, **spills over** to a global scheduler, which places it on other nodes by name; what is bound to another node is
+//! placed there at once. Both are told again every [`REFRESH_MS`], and what was placed here and is not told again for
+//! [`PLACED_MS_MAX`] is forgotten. A demand that holds
 //! nothing for [`RECALL_AFTER_MS`] has one lease recalled from the demand that holds the most.
 //!
 //! **Invariants:** what a lease takes was free, and is free again once it ends; a demand never holds more leases than it
-//! wants by a grant of ours; who is gone holds and wants nothing.
+//! wants by a grant of ours; who is gone holds and wants nothing, even where a word of his comes late.
+
+mod gone;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use actinic_gcs::{resources::GPU, Millis, NodeId, ResourceSet};
 
+use self::gone::Gone;
 use crate::{
     cluster::wire::{ClassId, ClassSpec, Demand, JobCode, LeaseId, NodeLoad, ProcessId, Spilled},
     options::SchedulingStrategy,
@@ -24,8 +28,10 @@ use crate::{
 
 /// How long a demand waits for this node before others are asked.
 pub const SPILL_AFTER_MS: u64 = 10;
-/// Between two tellings of what has spilled over.
+/// Between two tellings of what has spilled over, while it stays the same.
 pub const REFRESH_MS: u64 = 1_000;
+/// Between two tellings while it changes and is not over.
+pub const TELL_EVERY_MS: u64 = 20;
 /// How long a placed demand holds if it is not told again.
 pub const PLACED_MS_MAX: u64 = 3_500;
 /// How long a demand without a lease waits before one is recalled for it.
@@ -89,6 +95,8 @@ struct Wanted {
     /// What a global scheduler was told last, and when.
     spilled: u32,
     told_at: Millis,
+    /// Whether it has changed since, and is to be told soon.
+    owed: bool,
     /// When it is forgotten, if it was placed.
     until: Option<Millis>,
     recalled: bool,
@@ -108,6 +116,7 @@ pub struct LocalCore {
     wanted: BTreeMap<Key, Wanted>,
     leases: BTreeMap<u64, Granted>,
     peers: BTreeSet<NodeId>,
+    gone: Gone,
     next: u64,
     revision: u64,
 }
@@ -119,7 +128,8 @@ impl LocalCore {
         let mut placement = PlacementCore::new();
         placement.add_node(node, resources, &mut Vec::new());
         let (wanted, leases) = (BTreeMap::new(), BTreeMap::new());
-        Self { node, placement, wanted, leases, peers: BTreeSet::new(), next: 0, revision: 0 }
+        let (peers, gone) = (BTreeSet::new(), Gone::default());
+        Self { node, placement, wanted, leases, peers, gone, next: 0, revision: 0 }
     }
 
     fn number(&mut self) -> u64 {
@@ -139,16 +149,11 @@ impl LocalCore {
         effects: &mut Vec<LocalEffect>,
     ) {
         let Demand { class, spec, want, revision } = demand;
-        if let SchedulingStrategy::NodeAffinity { node, soft } = spec.strategy {
-            if node != self.node && self.peers.contains(&node) {
-                let code = code.clone();
-                let placed = Box::new(Spilled { owner, code, class, spec, want, revision });
-                return effects.push(LocalEffect::Place(node, placed));
-            }
-            if node != self.node && !soft {
-                let why = format!("node {node} is not there, and no other will do");
-                return effects.push(LocalEffect::Infeasible(owner, class, why));
-            }
+        if self.gone.contains(owner) {
+            return;
+        }
+        if let Some(why) = self.nowhere(&spec) {
+            return effects.push(LocalEffect::Infeasible(owner, class, why));
         }
         self.want(now, Key { owner, class, placed: false }, code, &spec, want, revision, None);
     }
@@ -156,6 +161,11 @@ impl LocalCore {
     /// A demand was placed here, or is told again.
     pub fn on_place(&mut self, now: Millis, placed: Spilled) {
         let Spilled { owner, code, class, spec, want, revision } = placed;
+        let from_nowhere = owner.node != self.node && !self.peers.contains(&owner.node);
+        // Nobody would ever return a lease of theirs.
+        if from_nowhere || self.gone.contains(owner) {
+            return;
+        }
         let until = Some(Millis(now.0 + PLACED_MS_MAX));
         self.want(now, Key { owner, class, placed: true }, &code, &spec, want, revision, until);
     }
@@ -187,6 +197,7 @@ impl LocalCore {
             unmet_since: None,
             spilled: 0,
             told_at: now,
+            owed: false,
             until,
             recalled: false,
         });
@@ -210,7 +221,9 @@ impl LocalCore {
         let Key { owner, class, .. } = granted.key;
         effects.push(LocalEffect::Infeasible(owner, class, reason.to_owned()));
         self.end(lease.number);
-        self.wanted.retain(|key, _| (key.owner, key.class) != (owner, class));
+        // What it holds is still counted; it wants no more.
+        let of_class = |key: &Key| (key.owner, key.class) == (owner, class);
+        self.wanted.iter_mut().filter(|(key, _)| of_class(key)).for_each(|(_, wanted)| wanted.want = 0);
     }
 
     /// The owner needs a lease no more.
@@ -222,6 +235,12 @@ impl LocalCore {
 
     /// A process of any node is gone.
     pub fn on_gone(&mut self, process: ProcessId, effects: &mut Vec<LocalEffect>) {
+        self.gone.insert(process);
+        self.forget(process, effects);
+    }
+
+    /// Takes from a process what it holds and wants, and from all what it serves.
+    fn forget(&mut self, process: ProcessId, effects: &mut Vec<LocalEffect>) {
         let owned = |granted: &Granted| granted.key.owner == process || granted.worker == Some(process);
         let ended: Vec<u64> =
             self.leases.iter().filter(|(_, granted)| owned(granted)).map(|(number, _)| *number).collect();
@@ -243,7 +262,9 @@ impl LocalCore {
         let owners: BTreeSet<ProcessId> = self.wanted.keys().map(|key| key.owner).collect();
         let holders = self.leases.values().map(|granted| granted.key.owner);
         let gone: BTreeSet<ProcessId> = owners.into_iter().chain(holders).filter(|owner| owner.node == node).collect();
-        gone.into_iter().for_each(|owner| self.on_gone(owner, effects));
+        // They may live on, and be heard of again.
+        gone.into_iter().for_each(|owner| self.forget(owner, effects));
+        self.unbind(effects);
     }
 
     // --- decisions -------------------------------------------------------------------------------------------------
@@ -264,7 +285,9 @@ impl LocalCore {
 
     /// The unmet demand that holds the fewest leases, the oldest of them.
     fn neediest(&self, stuck: &BTreeSet<Key>) -> Option<Key> {
-        let here = |key: &Key, wanted: &Wanted| key.placed || wanted.spec.strategy != SchedulingStrategy::Spread;
+        let here = |key: &Key, wanted: &Wanted| {
+            key.placed || wanted.spec.strategy != SchedulingStrategy::Spread && self.bound_to(&wanted.spec).is_none()
+        };
         self.wanted
             .iter()
             .filter(|(key, wanted)| wanted.held < wanted.want && here(key, wanted) && !stuck.contains(key))
@@ -283,6 +306,38 @@ impl LocalCore {
         true
     }
 
+    /// The other node to which a demand is bound, while that is there.
+    fn bound_to(&self, spec: &ClassSpec) -> Option<NodeId> {
+        match spec.strategy {
+            SchedulingStrategy::NodeAffinity { node, .. } if self.peers.contains(&node) => Some(node),
+            _ => None,
+        }
+    }
+
+    /// Why a demand can be met nowhere, if it is bound to a node that is not there.
+    fn nowhere(&self, spec: &ClassSpec) -> Option<String> {
+        match spec.strategy {
+            SchedulingStrategy::NodeAffinity { node, soft: false }
+                if node != self.node && !self.peers.contains(&node) =>
+            {
+                Some(format!("node {node} is not there, and no other will do"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Gives up demands that were bound to a node that has gone.
+    fn unbind(&mut self, effects: &mut Vec<LocalEffect>) {
+        let hopeless = self.wanted.iter().filter(|(key, wanted)| !key.placed && wanted.want > 0);
+        let hopeless = hopeless.filter_map(|(key, wanted)| Some((*key, self.nowhere(&wanted.spec)?)));
+        for (key, why) in hopeless.collect::<Vec<_>>() {
+            if let Some(wanted) = self.wanted.get_mut(&key) {
+                wanted.want = 0;
+            }
+            effects.push(LocalEffect::Infeasible(key.owner, key.class, why));
+        }
+    }
+
     /// Ends a lease; whether there was one.
     fn end(&mut self, number: u64) -> bool {
         let Some(granted) = self.leases.remove(&number) else { return false };
@@ -298,39 +353,47 @@ impl LocalCore {
 
     /// Tells a global scheduler of what is unmet for long, and again from time to time.
     fn spill(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
-        let alone = self.peers.is_empty();
-        for (key, wanted) in &mut self.wanted {
+        let mut wanted = std::mem::take(&mut self.wanted);
+        for (key, wanted) in &mut wanted {
             let unmet = wanted.want.saturating_sub(wanted.held);
             if unmet == 0 {
                 wanted.unmet_since = None;
             } else if wanted.unmet_since.is_none() {
                 wanted.unmet_since = Some(now);
             }
-            if key.placed {
-                continue;
+            if !key.placed {
+                self.spill_one(now, *key, wanted, effects);
             }
-            let spread = wanted.spec.strategy == SchedulingStrategy::Spread;
-            let never = || {
-                let asked = self.placement.can_ever_fit(&wanted.spec.demand);
-                asked.is_err()
-            };
-            let waited = wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + SPILL_AFTER_MS);
-            let abroad = if unmet > 0 && (spread || waited || never()) { unmet } else { 0 };
-            let stale = wanted.spilled > 0 && now.0 >= wanted.told_at.0 + REFRESH_MS;
-            if (abroad == wanted.spilled && !stale) || (alone && !spread && wanted.spilled == 0) {
-                continue;
-            }
-            (wanted.spilled, wanted.told_at) = (abroad, now);
-            self.revision += 1;
-            effects.push(LocalEffect::Spill(Box::new(Spilled {
-                owner: key.owner,
-                code: wanted.code.clone(),
-                class: key.class,
-                spec: wanted.spec.clone(),
-                want: abroad,
-                revision: self.revision,
-            })));
         }
+        self.wanted = wanted;
+    }
+
+    fn spill_one(&mut self, now: Millis, key: Key, wanted: &mut Wanted, effects: &mut Vec<LocalEffect>) {
+        let unmet = wanted.want.saturating_sub(wanted.held);
+        let bound = self.bound_to(&wanted.spec);
+        let elsewhere = wanted.spec.strategy == SchedulingStrategy::Spread || bound.is_some();
+        let waited = wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + SPILL_AFTER_MS);
+        let never = || self.placement.can_ever_fit(&wanted.spec.demand).is_err();
+        let abroad = if unmet > 0 && (elsewhere || waited || never()) { unmet } else { 0 };
+        if self.peers.is_empty() && !elsewhere && wanted.spilled == 0 {
+            return;
+        }
+        let since_told = now.0.saturating_sub(wanted.told_at.0);
+        let changed = abroad != wanted.spilled;
+        // While an owner works off a long queue it changes all the time.
+        let soon = abroad > 0 && wanted.spilled > 0 && since_told < TELL_EVERY_MS;
+        wanted.owed = changed && soon;
+        if wanted.owed || !changed && (wanted.spilled == 0 || since_told < REFRESH_MS) {
+            return;
+        }
+        (wanted.spilled, wanted.told_at) = (abroad, now);
+        self.revision += 1;
+        let (code, spec, revision) = (wanted.code.clone(), wanted.spec.clone(), self.revision);
+        let told = Box::new(Spilled { owner: key.owner, code, class: key.class, spec, want: abroad, revision });
+        effects.push(match bound {
+            Some(node) => LocalEffect::Place(node, told),
+            None => LocalEffect::Spill(told),
+        });
     }
 
     /// For each demand that holds nothing for long, one lease of the one that holds the most is asked back.
@@ -385,7 +448,7 @@ impl LocalCore {
                 }
             }
             if wanted.spilled > 0 {
-                at(wanted.told_at.0 + REFRESH_MS);
+                at(wanted.told_at.0 + if wanted.owed { TELL_EVERY_MS } else { REFRESH_MS });
             }
             if let Some(until) = wanted.until {
                 at(until.0);

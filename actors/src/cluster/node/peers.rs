@@ -95,6 +95,7 @@ impl NodeEars {
             NodeFrame::Return(lease) => shared.local(LocalEvent::Return(lease)),
             NodeFrame::Gone { process, reason } => {
                 shared.local(LocalEvent::Gone(process));
+                shared.global(GlobalEvent::Gone(process));
                 shared.hub.to_all_processes(&FromNode::Gone { process, reason });
             }
             NodeFrame::JobGone(job) => shared.pool(PoolEvent::JobGone(job)),

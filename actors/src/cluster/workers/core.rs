@@ -117,7 +117,10 @@ impl PoolCore {
         if let Some(job) = self.jobs.get_mut(&found.job) {
             job.failures = 0;
         }
+        let job = found.job;
         self.serve_next(worker, effects);
+        // More may wait than could be started at once.
+        self.start_missing(job, effects);
     }
 
     /// A lease has ended: its worker is free, or it needs none any more.

@@ -216,6 +216,7 @@ impl World {
             NodeFrame::Return(lease) => self.tell_local_at(at, MAIN, ready, LocalEvent::Return(lease)),
             NodeFrame::Gone { process, reason } => {
                 self.tell_local(at, MAIN, LocalEvent::Gone(process));
+                self.tell_global_at(at, MAIN, self.now, GlobalEvent::Gone(process));
                 self.to_all_processes(at, &FromNode::Gone { process, reason });
             }
             NodeFrame::JobGone(job) => self.tell_pool(at, MAIN, PoolEvent::JobGone(job)),
@@ -254,10 +255,7 @@ impl World {
         let node = &mut self.nodes[at as usize];
         node.procs.remove(&process.worker);
         let Some(code) = node.codes.remove(&process.worker) else { return };
-        self.tell_local(at, arbiter, LocalEvent::Gone(process));
-        let reason = reason.to_owned();
-        self.to_all_processes(at, &FromNode::Gone { process, reason: reason.clone() });
-        self.to_all_nodes(at, &NodeFrame::Gone { process, reason });
+        self.tell_local(at, arbiter, LocalEvent::Ended(process, reason.to_owned()));
         if process == code.driver {
             self.tell_pool(at, arbiter, PoolEvent::JobGone(code.job));
             self.to_all_nodes(at, &NodeFrame::JobGone(code.job));

@@ -103,6 +103,7 @@ pub(super) struct NodeSim {
     timers: u64,
     told: NodeLoad,
     told_to: Option<u32>,
+    turn: Option<u32>,
     same: u32,
     workers: u32,
 }
@@ -144,6 +145,7 @@ impl NodeSim {
             timers: 0,
             told: NodeLoad::default(),
             told_to: None,
+            turn: None,
             same: 0,
             workers: 0,
         }
@@ -184,7 +186,8 @@ impl World {
         if !node.alive {
             return;
         }
-        let (core, mut effects) = (&mut node.local, Vec::new());
+        let (core, told_to, mut effects) = (&mut node.local, &mut node.told_to, Vec::new());
+        let mut ended = None;
         self.meter.timed(Core::Local, || match event {
             LocalEvent::Demand(owner, code, demand) => core.on_demand(now, owner, &code, demand, &mut effects),
             LocalEvent::Place(placed) => core.on_place(now, *placed),
@@ -192,10 +195,20 @@ impl World {
             LocalEvent::Worker(lease, worker) => core.on_worker(lease, worker, &mut effects),
             LocalEvent::NoWorker(lease, reason) => core.on_no_worker(lease, &reason, &mut effects),
             LocalEvent::Gone(process) => core.on_gone(process, &mut effects),
-            LocalEvent::Peer(node) => core.on_peer(node),
+            LocalEvent::Ended(process, reason) => {
+                core.on_gone(process, &mut effects);
+                ended = Some((process, reason));
+            }
+            LocalEvent::Peer(peer) => {
+                core.on_peer(peer);
+                *told_to = None;
+            }
             LocalEvent::PeerGone(node) => core.on_peer_gone(node, &mut effects),
         });
         self.local_effects(at, effects);
+        if let Some((process, reason)) = ended {
+            self.tell_of_end(at, process, reason);
+        }
         if !std::mem::replace(&mut self.nodes[at as usize].local_pass, true) {
             self.mail(at, SCHEDULING, SCHEDULING, self.now, Event::LocalPass(at));
         }
@@ -290,21 +303,33 @@ impl World {
         self.queue.at(self.now + REPORT_NS, Event::Report(at));
         let core = &node.local;
         let load = self.meter.timed(Core::Local, || core.load(node.workers, node.told.revision));
-        let heard = all || node.told_to == Some(to);
-        if load == node.told && heard && node.same < SAME_MAX {
+        let known = load == node.told && (all || node.told_to == Some(to));
+        if known && node.same < SAME_MAX {
             node.same += 1;
-            return;
+        } else {
+            (node.same, node.told_to) = (0, Some(to));
+            node.told = NodeLoad { revision: load.revision + 1, ..load };
+            let (told, id) = (node.told.clone(), node.id);
+            self.tell_global_at(at, SCHEDULING, self.now, GlobalEvent::Load(id, told.clone()));
+            match all {
+                true => return self.to_all_nodes(at, &NodeFrame::Load(told)),
+                false => self.to_node(at, self.nodes[to as usize].id, NodeFrame::Load(told)),
+            }
         }
-        (node.same, node.told_to) = (0, Some(to));
-        node.told = NodeLoad { revision: load.revision + 1, ..load };
-        let (told, id) = (node.told.clone(), node.id);
-        self.tell_global_at(at, SCHEDULING, self.now, GlobalEvent::Load(id, told.clone()));
-        if all {
-            self.to_all_nodes(at, &NodeFrame::Load(told));
-        } else if to != at {
-            let scheduler = self.nodes[to as usize].id;
-            self.to_node(at, scheduler, NodeFrame::Load(told));
+        let node = &mut self.nodes[at as usize];
+        let after = node.turn.and_then(|turn| node.hub.range(turn + 1..).next());
+        node.turn = after.or_else(|| node.hub.iter().next()).map(|(other, _)| *other);
+        if let Some(other) = node.turn.filter(|other| *other != to && !all) {
+            let told = node.told.clone();
+            self.to_node(at, self.nodes[other as usize].id, NodeFrame::Load(told));
         }
+    }
+
+    /// As `LocalScheduler::tell_of_end`.
+    fn tell_of_end(&mut self, at: u32, process: ProcessId, reason: String) {
+        self.tell_global_at(at, SCHEDULING, self.now, GlobalEvent::Gone(process));
+        self.to_all_processes(at, &FromNode::Gone { process, reason: reason.clone() });
+        self.to_all_nodes(at, &NodeFrame::Gone { process, reason });
     }
 
     // --- the global scheduler --------------------------------------------------------------------------------------
@@ -318,6 +343,7 @@ impl World {
             GlobalEvent::Load(node, load) => core.on_load(node, load),
             GlobalEvent::Node(spec) => core.on_node(*spec),
             GlobalEvent::NodeGone(node) => core.on_node_gone(node),
+            GlobalEvent::Gone(process) => core.on_gone(process),
         });
         if !std::mem::replace(&mut node.global_pass, true) {
             self.mail(at, SCHEDULING, SCHEDULING + 8, self.now, Event::GlobalPass(at));

@@ -21,6 +21,9 @@ use crate::plan::SimTask;
 /// Results that come together travel together: what a thread does while another is woken for it.
 const TOGETHER_NS: u64 = 40_000;
 
+/// The number of no lease: what a task has that its waiter has run.
+const HELPED: u64 = 0;
+
 /// A task that has come.
 #[derive(Clone, Debug)]
 struct Here {
@@ -109,8 +112,7 @@ impl World {
                 let takes = self.model.run_ns + child.ran_ns;
                 lane.ran_ns += takes;
                 let owner = self.procs[process as usize].id;
-                // A task that its waiter has run has no lease.
-                let lease = LeaseId { node: owner.node, number: 0 };
+                let lease = LeaseId { node: owner.node, number: HELPED };
                 let done = Data::Done { lease, task: child.id, ran_us: 0 };
                 return self.queue.at(now + takes, Event::Ran(process, vec![(owner, done)]));
             }
@@ -123,11 +125,10 @@ impl World {
             return;
         }
         self.procs[process as usize].lane.busy = false;
-        let me = self.procs[process as usize].id;
         let mut to: BTreeMap<ProcessId, Vec<Data>> = BTreeMap::new();
         for (owner, data) in done {
             match data {
-                Data::Done { task, .. } if owner == me => self.child_is_done(process, task),
+                Data::Done { lease, task, .. } if lease.number == HELPED => self.child_is_done(process, task),
                 data => to.entry(owner).or_default().push(data),
             }
         }
@@ -180,8 +181,8 @@ impl World {
             return;
         }
         let Some(Parent { here, .. }) = lane.parents.remove(&key) else { return };
-        let ran_us = (now - here.came.max(lane.last_done)) / 1_000;
-        lane.last_done = now;
+        let ran_us = now.saturating_sub(here.came.max(lane.last_done)) / 1_000;
+        lane.last_done = lane.last_done.max(now);
         let done = Data::Done { lease: here.lease, task: here.task.id, ran_us };
         self.send_data(process, here.owner, vec![done]);
     }

@@ -117,3 +117,14 @@ fn nothing_is_told_twice_but_when_it_was_asked_again() {
     core.on_spilled(Millis(2), spilled(1, 1.0, SchedulingStrategy::Default, 2));
     assert_eq!(placed(&mut core, 2), [(2, 1)]);
 }
+
+#[test]
+fn nothing_is_placed_for_an_owner_who_is_gone() {
+    let mut core = core(&[(1, 2.0), (2, 2.0)]);
+    core.on_spilled(Millis(0), spilled(4, 1.0, SchedulingStrategy::Default, 1));
+    assert_eq!(placed(&mut core, 0), [(2, 2)]);
+    core.on_gone(ProcessId { node: NodeId(1), worker: WorkerId(1) });
+    let free = ResourceSet::new().with(CPU, 2.0);
+    core.on_load(NodeId(2), NodeLoad { free, revision: 1, ..NodeLoad::default() });
+    assert_eq!(placed(&mut core, 1), []);
+}
