@@ -4,7 +4,7 @@
 CARGO ?= cargo
 ONLY ?=
 
-.PHONY: help demo setup test bench failover flushing peers soak sim sim-scale chaos-gcs verify fix
+.PHONY: help demo setup test bench failover flushing peers soak sim sim-scale chaos-gcs hosts verify fix
 
 help: ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 16
@@ -16,6 +16,7 @@ setup:
 	@scripts/setup.sh
 
 test: setup ## Every test, every example once, every bench once in its short form.
+	@scripts/setup.sh network
 	@CARGO="$(CARGO)" scripts/test.sh
 
 bench: setup ## The bench table; ONLY=pattern picks rows, ALLOCATOR=system leaves mimalloc out.
@@ -43,6 +44,10 @@ sim-scale: ## The schedulers in virtual time, as up to 1,000 nodes; NODES=n, SEE
 
 chaos-gcs: setup ## Replicas of the control store as processes, killed for a minute; FOR=seconds for another time, SEED=x for the same choices.
 	ACTINIC_CHAOS_SECONDS=$(or $(FOR),60) ACTINIC_CHAOS_SEED=$(SEED) $(CARGO) test --release -p actinic-gcs-tests -- --nocapture
+
+hosts: setup ## Clusters across network namespaces: cuts, lost packets, narrow and slow links. Needs root.
+	@scripts/setup.sh network
+	$(CARGO) test --release --test cluster_hosts -- --nocapture
 
 verify: setup ## All that a change must pass; changes nothing.
 	@CARGO="$(CARGO)" scripts/verify.sh

@@ -11,11 +11,11 @@ pub use actinic_actors::cluster::{
     core_worker::{ask, node_of, ConnectError},
     folder::{find, Found, NodeCard},
     node::{NodeError, NodeSettings},
-    wire::{Caller, ClusterStatus, NodeStatus},
+    wire::{Caller, ClusterStatus, GcsStatus, NodeStatus},
 };
 
 pub(crate) use self::role::functions;
 pub use self::{
-    local::{spawn_node, Cluster, ClusterError, LocalNode},
+    local::{spawn_node, Cluster, ClusterBuilder, ClusterError, LocalNode, MEMORY_THRESHOLD},
     role::play_role,
 };

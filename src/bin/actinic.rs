@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use actinic::cluster::{ask, find, node_of, spawn_node, Caller, ClusterStatus, Found, NodeSettings};
+use actinic::cluster::{ask, find, node_of, spawn_node, Caller, ClusterStatus, Found, GcsStatus, NodeSettings};
 use clap::{Args, Parser, Subcommand};
 
 /// Nodes of an Actinic cluster.
@@ -28,8 +28,8 @@ struct Start {
     /// Begins a new cluster with this node.
     #[arg(long, conflicts_with = "join", required_unless_present = "join")]
     head: bool,
-    /// Joins the cluster of the head at this address.
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Joins the cluster of the node at this address; several, separated by commas, are tried in turn.
+    #[arg(long, value_name = "HOST:PORT,..")]
     join: Option<String>,
     /// The cluster's token; `actinic start --head` prints it. A head that is given none makes one.
     #[arg(long, env = "ACTINIC_TOKEN", hide_env_values = true)]
@@ -49,18 +49,41 @@ struct Start {
     /// A resource of your own; may be given several times.
     #[arg(long, value_name = "NAME=UNITS", value_parser = named::<f64>)]
     resource: Vec<(String, f64)>,
-    /// A label; may be given several times.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = named::<String>)]
+    /// A label, by which tasks and actors choose their node; several with commas, or given several times.
+    #[arg(long, visible_alias = "labels", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = named::<String>)]
     label: Vec<(String, String)>,
-    /// Keeps the head's control store in this folder.
+    /// Keeps the node's replicas of the control store in this folder.
     #[arg(long, value_name = "FOLDER")]
     gcs_folder: Option<PathBuf>,
+    /// How many nodes hold a replica of the control store, as soon as there are so many; one until then. Of three, any one
+    /// may be lost; of five, any two.
+    #[arg(long, default_value = "3", value_name = "N", value_parser = odd, conflicts_with = "join")]
+    gcs_replicas: u32,
+    /// Which part of the machine's (or cgroup's) memory may be in use before a worker is killed for it.
+    #[arg(long, default_value = "0.95", env = "ACTINIC_MEMORY_THRESHOLD", value_name = "0..1", value_parser = part)]
+    memory_threshold: f64,
 }
 
 fn named<T: std::str::FromStr>(text: &str) -> Result<(String, T), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("'{text}' has no '='"))?;
     let value = value.parse().map_err(|_| format!("'{value}' is not what {name} could be"))?;
     Ok((name.to_owned(), value))
+}
+
+fn odd(text: &str) -> Result<u32, String> {
+    let replicas: u32 = text.parse().map_err(|_| format!("'{text}' is no number"))?;
+    match replicas {
+        1 | 3 | 5 | 7 => Ok(replicas),
+        _ => Err("give 1, 3, 5 or 7: an even number survives no more than the odd one below it".to_owned()),
+    }
+}
+
+fn part(text: &str) -> Result<f64, String> {
+    let part: f64 = text.parse().map_err(|_| format!("'{text}' is no number"))?;
+    if part > 0.0 && part <= 1.0 {
+        return Ok(part);
+    }
+    Err("give a number above 0, and 1 at most; 1 kills nobody".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -96,6 +119,8 @@ fn begin(start: Start) -> Outcome {
         resources,
         labels: start.label.into_iter().collect(),
         gcs_folder: start.gcs_folder,
+        gcs_replicas: start.gcs_replicas,
+        memory_threshold: start.memory_threshold,
         attached: false,
         apart: false,
     };
@@ -177,6 +202,7 @@ fn show(found: &Found, status: &ClusterStatus) {
             resources.join(", ")
         );
     }
+    show_gcs(&status.gcs);
     if !status.jobs.is_empty() {
         let jobs: Vec<String> = status.jobs.iter().map(|job| job.0.to_string()).collect();
         println!("\njobs with a driver here: {}", jobs.join(", "));
@@ -185,6 +211,32 @@ fn show(found: &Found, status: &ClusterStatus) {
         println!("\nwaiting:");
         status.waiting.iter().for_each(|waiting| println!("  {waiting}"));
     }
+}
+
+fn show_gcs(gcs: &GcsStatus) {
+    println!();
+    for replicas in &gcs.shards {
+        let all: Vec<String> = replicas
+            .iter()
+            .map(|(address, lives)| format!("{address}{}", if *lives { "" } else { " (lost)" }))
+            .collect();
+        println!("control store: {} of {} replicas: {}", replicas.len(), gcs.wanted, all.join(", "));
+    }
+    let survived = match (gcs.survives_a_machine, gcs.survives_a_node) {
+        (true, _) => "the loss of any one machine would be survived".to_owned(),
+        (false, true) => {
+            "the loss of any one node would be survived, but not that of this machine: most replicas are on \
+                          one; add nodes elsewhere"
+                .to_owned()
+        }
+        (false, false) if gcs.wanted == 1 => {
+            "the loss of the head would not be survived; start it with `--gcs-replicas 3` to change that".to_owned()
+        }
+        (false, false) => {
+            format!("the loss of a node would not be survived yet; it takes {} nodes that live", gcs.wanted)
+        }
+    };
+    println!("{survived}");
 }
 
 fn gib(bytes: f64) -> f64 {

@@ -1,6 +1,6 @@
 //! Clusters of real processes on this machine, for tests and programs.
 //!
-//! Owns: starting node processes out of this very executable, and ending them. Invariants: a node ends with whoever started
+//! Owns: starting node processes out of this very executable, and ending them, on the terms of a [`ClusterBuilder`]. Invariants: a node ends with whoever started
 //! it, however that ends, since its standard input is closed then; an error of the start is the node's own words.
 
 use std::{
@@ -15,6 +15,9 @@ use actinic_actors::cluster::{
     node::NodeSettings,
     workers::{Role, ROLE},
 };
+
+/// Which part of the memory may be in use, unless told otherwise: Ray's default.
+pub const MEMORY_THRESHOLD: f64 = 0.95;
 
 /// Why a cluster of processes cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -83,19 +86,66 @@ impl Drop for LocalNode {
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<LocalNode>,
+    terms: ClusterBuilder,
+}
+
+/// The terms of a [`Cluster`].
+///
+/// ```no_run
+/// use actinic::cluster::Cluster;
+///
+/// // Survives the loss of any one node, its head included.
+/// let cluster = Cluster::builder().gcs_replicas(3).start(&[&[], &[], &[]])?;
+/// # Ok::<(), actinic::cluster::ClusterError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClusterBuilder {
+    gcs_replicas: u32,
+    memory_threshold: f64,
+}
+
+impl ClusterBuilder {
+    /// How many replicas the control store is to have, as soon as there are nodes enough; 1 unless set.
+    #[must_use]
+    pub fn gcs_replicas(mut self, replicas: u32) -> Self {
+        self.gcs_replicas = replicas;
+        self
+    }
+
+    /// Which part of the machine's memory may be in use before a node kills a worker for it; 0.95 unless set.
+    #[must_use]
+    pub fn memory_threshold(mut self, part: f64) -> Self {
+        self.memory_threshold = part;
+        self
+    }
+
+    /// Starts a head and other nodes, each with these resources; what is not named is detected. A head there is always.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn start(self, nodes: &[&[(&str, f64)]]) -> Result<Cluster, ClusterError> {
+        let mut cluster = Cluster { nodes: Vec::new(), terms: self };
+        let head: &[&[(&str, f64)]] = &[&[]];
+        for resources in if nodes.is_empty() { head } else { nodes } {
+            cluster.add_node(resources)?;
+        }
+        Ok(cluster)
+    }
 }
 
 impl Cluster {
+    /// The terms of a cluster, to be changed and started.
+    #[must_use]
+    pub fn builder() -> ClusterBuilder {
+        ClusterBuilder { gcs_replicas: 1, memory_threshold: MEMORY_THRESHOLD }
+    }
+
     /// A head and `nodes - 1` others, each with the CPUs of this machine.
     ///
     /// # Errors
     /// [`ClusterError`].
     pub fn local(nodes: usize) -> Result<Self, ClusterError> {
-        let mut cluster = Self { nodes: Vec::new() };
-        for _ in 0..nodes.max(1) {
-            cluster.add_node(&[])?;
-        }
-        Ok(cluster)
+        Self::builder().start(&vec![&[][..]; nodes.max(1)])
     }
 
     /// A head, and other nodes, each with these resources; what is not named is detected.
@@ -103,14 +153,10 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`].
     pub fn with_resources(nodes: &[&[(&str, f64)]]) -> Result<Self, ClusterError> {
-        let mut cluster = Self { nodes: Vec::new() };
-        for resources in nodes {
-            cluster.add_node(resources)?;
-        }
-        Ok(cluster)
+        Self::builder().start(nodes)
     }
 
-    /// Adds a node with these resources; the first is the head.
+    /// Adds a node with these resources; the first is the head. It joins through any that lives.
     ///
     /// # Errors
     /// [`ClusterError`].
@@ -128,14 +174,17 @@ impl Cluster {
 
     fn add(&mut self, resources: &[(&str, f64)], apart: bool) -> Result<&mut LocalNode, ClusterError> {
         let head = self.nodes.first().map(|head| head.card.clone());
+        let addresses: Vec<&str> = self.nodes.iter().map(|node| node.card.address.as_str()).collect();
         let settings = NodeSettings {
-            join: head.as_ref().map(|head| head.address.clone()),
+            join: head.as_ref().map(|_| addresses.join(",")),
             token: head.map(|head| head.token),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             advertise: None,
             resources: resources.iter().map(|(name, units)| ((*name).to_owned(), *units)).collect(),
             labels: std::collections::BTreeMap::new(),
             gcs_folder: None,
+            gcs_replicas: self.terms.gcs_replicas,
+            memory_threshold: self.terms.memory_threshold,
             attached: true,
             apart,
         };

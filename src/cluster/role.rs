@@ -4,7 +4,13 @@
 //! runs in a worker but the remote functions that it is sent; elsewhere at the first `Runtime::init()`. Invariant: a process
 //! with a role never goes on to be the program.
 
-use std::{collections::BTreeMap, io::Read, path::PathBuf, process::exit, sync::OnceLock};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write as _},
+    path::PathBuf,
+    process::exit,
+    sync::OnceLock,
+};
 
 use actinic_actors::cluster::{
     core_worker::{Connection, CoreWorker, Importer},
@@ -54,7 +60,7 @@ fn work(socket: PathBuf, worker: actinic_gcs::WorkerId) -> i32 {
         eprintln!("actinic: this worker knows {known} remote functions and its driver {wanted}: not the same code");
         return FAILED;
     }
-    let core = CoreWorker::new(connection, functions);
+    let core = CoreWorker::new(connection, functions, crate::actor::remote::classes());
     // One lease at a time: what a task waits for makes room for the next.
     let runtime = match RuntimeBuilder::default().num_cpus(1).join(core.clone()) {
         Ok(runtime) => runtime,
@@ -92,7 +98,8 @@ fn run_node(settings: node::NodeSettings) -> i32 {
                 }
                 source = cause.source();
             }
-            println!("{}", serde_json::json!({ "error": text }));
+            // Whoever started it may have stopped listening long ago.
+            let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({ "error": text }));
             FAILED
         }
     }

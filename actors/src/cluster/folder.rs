@@ -34,6 +34,21 @@ pub struct NodeCard {
     pub token: String,
     /// Whether it is the head.
     pub is_head: bool,
+    /// Where all nodes of its cluster are reached, as far as it knows.
+    #[serde(default)]
+    pub nodes: Vec<String>,
+}
+
+impl NodeCard {
+    /// Whether the node is of the cluster at `address`: one that any of its nodes has, or several, separated by commas.
+    #[must_use]
+    pub fn is_of(&self, address: &str) -> bool {
+        let own = [&self.address, &self.head];
+        address.split(',').map(str::trim).any(|one| {
+            ["auto", "local"].contains(&one)
+                || own.into_iter().chain(&self.nodes).any(|known| known.split(',').any(|known| known == one))
+        })
+    }
 }
 
 /// One node's folder, while it lives.

@@ -14,7 +14,7 @@ use self::core::{GlobalCore, GlobalEffect};
 use super::{
     local::LocalEvent,
     node::NodeShared,
-    wire::{NodeFrame, NodeLoad, NodeStatus, ProcessId, Spilled},
+    wire::{FromNode, NodeFrame, NodeLoad, NodeStatus, ProcessId, Spilled},
 };
 
 /// What the scheduler is told.
@@ -90,6 +90,9 @@ impl Handler<Pass> for GlobalScheduler {
                     self.shared.local(LocalEvent::Place(placed));
                 }
                 GlobalEffect::Place(node, placed) => self.shared.hub.to_node(node, &NodeFrame::Place(placed)),
+                GlobalEffect::Hopeless(owner, class, reason) => {
+                    self.shared.hub.to_process(owner, FromNode::Hopeless { class, reason });
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use actinic_gcs::{Millis, NodeId};
 use actix::prelude::*;
 
-use self::core::{LocalCore, LocalEffect};
+use self::core::{LocalCore, LocalEffect, Served};
 use super::{
     global::GlobalEvent,
     node::NodeShared,
@@ -34,6 +34,10 @@ pub enum LocalEvent {
     Place(Box<Spilled>),
     /// A lease has ended.
     Return(LeaseId),
+    /// The worker of a lease waits for others.
+    Blocked(LeaseId),
+    /// It goes on.
+    Unblocked(LeaseId),
     /// A lease has its worker.
     Worker(LeaseId, ProcessId),
     /// A lease can have none.
@@ -53,6 +57,11 @@ pub enum LocalEvent {
 #[rtype(result = "Vec<String>")]
 pub struct Waiting;
 
+/// The workers that serve a lease, and whom.
+#[derive(Message, Debug)]
+#[rtype(result = "Vec<Served>")]
+pub struct Leases;
+
 /// The actor.
 pub struct LocalScheduler {
     shared: Arc<NodeShared>,
@@ -71,7 +80,8 @@ impl LocalScheduler {
     /// The scheduler of a node that has what its spec says.
     #[must_use]
     pub fn new(shared: Arc<NodeShared>) -> Self {
-        let core = LocalCore::new(shared.spec.id, NodeResources::new(shared.spec.resources.clone()));
+        let resources = NodeResources::new(shared.spec.resources.clone());
+        let core = LocalCore::new(shared.spec.id, resources).with_labels(shared.spec.labels.clone());
         let (effects, told) = (Vec::new(), NodeLoad::default());
         Self { shared, core, effects, pass_due: false, timer: None, told, told_to: None, same: 0, turn: None }
     }
@@ -79,7 +89,9 @@ impl LocalScheduler {
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                LocalEffect::NeedWorker { lease, code } => self.shared.pool(PoolEvent::Need(lease, code)),
+                LocalEffect::NeedWorker { lease, purpose, code } => {
+                    self.shared.pool(PoolEvent::Need(lease, purpose, code));
+                }
                 LocalEffect::Ended(lease) => self.shared.pool(PoolEvent::Ended(lease)),
                 LocalEffect::Grant { owner, class, lease, worker, gpus } => {
                     let socket = self.shared.socket_of(worker, owner);
@@ -198,6 +210,8 @@ impl Handler<LocalEvent> for LocalScheduler {
             }
             LocalEvent::Place(placed) => self.core.on_place(now, *placed),
             LocalEvent::Return(lease) => self.core.on_return(lease, &mut self.effects),
+            LocalEvent::Blocked(lease) => self.core.on_blocked(lease),
+            LocalEvent::Unblocked(lease) => self.core.on_unblocked(lease),
             LocalEvent::Worker(lease, worker) => self.core.on_worker(lease, worker, &mut self.effects),
             LocalEvent::NoWorker(lease, reason) => self.core.on_no_worker(lease, &reason, &mut self.effects),
             LocalEvent::Gone(process) => self.core.on_gone(process, &mut self.effects),
@@ -217,6 +231,14 @@ impl Handler<LocalEvent> for LocalScheduler {
         if !std::mem::replace(&mut self.pass_due, true) {
             ctx.notify(Pass);
         }
+    }
+}
+
+impl Handler<Leases> for LocalScheduler {
+    type Result = Vec<Served>;
+
+    fn handle(&mut self, _: Leases, _: &mut Context<Self>) -> Vec<Served> {
+        self.core.served()
     }
 }
 

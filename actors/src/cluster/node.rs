@@ -7,8 +7,13 @@
 //! Invariants: a node that cannot start says why and leaves nothing; one that ends takes its workers with it; one that was
 //! declared dead ends itself.
 
+mod detect;
+mod facts;
+mod fence;
 mod gate;
+mod group;
 mod members;
+mod memory;
 mod peers;
 
 use std::{
@@ -17,24 +22,22 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
-        atomic::{AtomicU32, Ordering},
-        Arc, OnceLock,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+        Arc, OnceLock, Weak,
     },
     time::Instant,
 };
 
-use actinic_gcs::{
-    replica::{Addresses, Bootstrap, ReplicaConfig, ReplicaId},
-    resources::{CPU, GPU, MEMORY},
-    spec::NodeSpec,
-    JobId, Millis, NodeId, ResourceSet, WorkerId,
-};
+use actinic_gcs::{spec::NodeSpec, JobId, Millis, NodeId, WorkerId};
 use actix::prelude::*;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use self::detect::{fresh_id, fresh_token};
+pub use self::{detect::machine_memory, facts::Facts, group::GroupRow};
 use super::{
+    actors::{ActorEvent, ActorManager},
     executable::ExeStore,
     folder::{NodeCard, NodeFolder},
     global::{GlobalEvent, GlobalScheduler},
@@ -43,10 +46,7 @@ use super::{
     wire::{JobCode, NodeFrame, ProcessId},
     workers::{PoolEvent, WorkerPool},
 };
-use crate::{
-    gcs_client::ShardStore,
-    gcs_net::{GcsServer, Membership, NetError, NetLimits, RemoteGcs, ServerConfig, ServerError, ShardSpec},
-};
+use crate::gcs_net::{GcsServer, Membership, NetError, NetLimits, RemoteGcs, ServerConfig, ServerError};
 
 /// Numbers of drivers begin here; those of workers are below.
 const FIRST_DRIVER: u32 = 1 << 31;
@@ -54,7 +54,7 @@ const FIRST_DRIVER: u32 = 1 << 31;
 /// How a node is set up.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodeSettings {
-    /// Where the head is reached; none where this is the head.
+    /// Where any node of the cluster is reached, or several, separated by commas; none where this is the head.
     pub join: Option<String>,
     /// The cluster's token; a head that is given none makes one.
     pub token: Option<String>,
@@ -66,8 +66,13 @@ pub struct NodeSettings {
     pub resources: BTreeMap<String, f64>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Where the head's control store is kept; none for a folder that ends with the node.
+    /// Where the node's replicas of the control store are kept; none for a folder that ends with the node.
     pub gcs_folder: Option<PathBuf>,
+    /// How many replicas the control store of a new cluster is to have, as soon as there are nodes enough; an odd number.
+    pub gcs_replicas: u32,
+    /// Which part of the memory that this machine, or the node's cgroup, has may be in use before a worker is killed for it;
+    /// from 0 to 1.
+    pub memory_threshold: f64,
     /// Whether it ends when its standard input does.
     pub attached: bool,
     /// Whether it treats nodes of the same machine as if they were on others: for tests and benches of the network.
@@ -98,6 +103,9 @@ pub enum NodeError {
     /// The control store refuses the node.
     #[error("the cluster does not take this node: {0}")]
     Refused(String),
+    /// The node has ended itself.
+    #[error("the node has ended itself: {0}")]
+    Fenced(String),
     /// A head whose cluster cannot be found out.
     #[error("{address} is no node of a cluster: {why}")]
     NoCluster {
@@ -122,10 +130,19 @@ pub struct NodeShared {
     pub exes: ExeStore,
     /// The cluster.
     pub membership: Membership,
-    /// Where each shard of the control store is reached.
-    pub gcs_addresses: Vec<Vec<String>>,
     /// The control store.
     pub gcs: RemoteGcs,
+    /// Where each shard of the control store was reached at first.
+    given: Vec<Vec<String>>,
+    facts: RwLock<Arc<Facts>>,
+    /// The listener, with this node's replicas.
+    server: Weak<GcsServer>,
+    gcs_folder: PathBuf,
+    /// Held while a replica is being opened.
+    opening: Mutex<()>,
+    /// When the last renewal of the lease that was granted was sent.
+    renewed: AtomicU64,
+    fenced: OnceLock<String>,
     began: Instant,
     apart: bool,
     codes: RwLock<BTreeMap<WorkerId, Arc<JobCode>>>,
@@ -135,6 +152,7 @@ pub struct NodeShared {
     local: OnceLock<Addr<LocalScheduler>>,
     global: OnceLock<Addr<GlobalScheduler>>,
     pool: OnceLock<Addr<WorkerPool>>,
+    actors: OnceLock<Addr<ActorManager>>,
     stop: Notify,
     /// Lets nodes that call in, on the arbiter that it is given.
     callers: OnceLock<Box<dyn Fn(ArbiterHandle) + Send + Sync>>,
@@ -165,6 +183,13 @@ impl NodeShared {
     pub fn pool(&self, event: PoolEvent) {
         if let Some(pool) = self.pool.get() {
             pool.do_send(event);
+        }
+    }
+
+    /// Tells the keeper of actors.
+    pub fn actors(&self, event: ActorEvent) {
+        if let Some(actors) = self.actors.get() {
+            actors.do_send(event);
         }
     }
 
@@ -219,6 +244,7 @@ impl NodeShared {
         let Some(code) = self.codes.write().remove(&process.worker) else { return };
         let _ = std::fs::remove_file(self.folder.process_socket(process.worker));
         self.local(LocalEvent::Ended(process, reason.to_owned()));
+        self.actors(ActorEvent::Gone(process, reason.to_owned()));
         if process == code.driver {
             self.pool(PoolEvent::JobGone(code.job));
             self.hub.to_all_nodes(&NodeFrame::JobGone(code.job));
@@ -231,6 +257,13 @@ impl NodeShared {
     pub fn stop(&self) {
         self.stop.notify_one();
     }
+
+    /// The node is to end at once: others do its work.
+    fn fence(&self, why: &str) {
+        tracing::error!(why, "the node ends itself");
+        let _ = self.fenced.set(why.to_owned());
+        self.stop();
+    }
 }
 
 /// Runs a node until it is told to end; `ready` is told once it can be used.
@@ -240,14 +273,19 @@ impl NodeShared {
 pub fn run(settings: NodeSettings, ready: impl FnOnce(&NodeCard)) -> Result<(), NodeError> {
     let (shared, server) = assemble(settings.clone())?;
     let system = System::new();
-    let ended = system.block_on(serve(shared.clone(), settings.attached, ready));
+    let ended = system.block_on(serve(shared.clone(), &settings, ready));
+    if let Some(why) = shared.fenced.get() {
+        // Nobody listens, and nobody is to wait for it.
+        return Err(NodeError::Fenced(why.clone()));
+    }
     members::leave(&shared);
+    server.hand_over();
     drop(server);
     ended
 }
 
 /// What is there before any actor is: errors here are errors of the start.
-fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, GcsServer), NodeError> {
+fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>), NodeError> {
     let id = fresh_id();
     let listen = settings.listen;
     let listener = TcpListener::bind(listen).map_err(|source| NodeError::Listen { address: listen, source })?;
@@ -257,20 +295,24 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, GcsServer), Node
     let token = settings.token.clone().unwrap_or_else(|| if is_head { fresh_token() } else { String::new() });
     let token = (!token.is_empty()).then_some(token);
     let head = settings.join.clone().unwrap_or_else(|| address.clone());
-    let cluster = match &settings.join {
-        None => id,
-        Some(head) => members::discover(head, token.as_deref())?,
+    let (cluster, given) = match &settings.join {
+        None => (id, vec![vec![address.clone()]]),
+        Some(nodes) => members::discover(nodes, token.as_deref())?,
     };
     let membership = Membership::new(cluster, token.clone()).map_err(|error| NodeError::Refused(error.to_string()))?;
     let folder = NodeFolder::make(NodeId(id))?;
-    let shards = if is_head { vec![head_shard(&settings, cluster, &address, &folder)] } else { Vec::new() };
+    let gcs_folder = settings.gcs_folder.clone().unwrap_or_else(|| folder.path().join("gcs"));
+    let first = is_head.then(|| group::first(&settings, cluster, NodeId(id), &address, folder.path().join("gcs")));
+    let shards = first.into_iter().collect();
     let limits = NetLimits::default();
     let config = ServerConfig { listen: bound, membership: membership.clone(), shards, limits };
     let callers = peers::Callers::default();
-    let server = GcsServer::start_with(listener, config, callers.visitors())?;
-    let gcs_addresses = vec![vec![head.clone()]];
-    let gcs = RemoteGcs::connect(&membership, gcs_addresses.clone())?;
-    let spec = spec(&settings, NodeId(id), &address);
+    let server = Arc::new(GcsServer::start_with(listener, config, callers.visitors())?);
+    let gcs = RemoteGcs::connect(&membership, given.clone())?;
+    if is_head {
+        members::found(&gcs, settings.gcs_replicas)?;
+    }
+    let spec = detect::spec(&settings, NodeId(id), &address);
     let card = NodeCard {
         node: spec.id.to_string(),
         pid: std::process::id(),
@@ -279,6 +321,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, GcsServer), Node
         cluster: format!("{cluster:032x}"),
         token: token.unwrap_or_default(),
         is_head,
+        nodes: Vec::new(),
     };
     let exes = ExeStore::open(&folder.path().join("exe"))?;
     let shared = Arc::new(NodeShared {
@@ -288,8 +331,14 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, GcsServer), Node
         folder,
         exes,
         membership,
-        gcs_addresses,
         gcs,
+        given,
+        facts: RwLock::default(),
+        server: Arc::downgrade(&server),
+        gcs_folder,
+        opening: Mutex::new(()),
+        renewed: AtomicU64::new(0),
+        fenced: OnceLock::new(),
         began: Instant::now(),
         apart: settings.apart,
         codes: RwLock::default(),
@@ -299,6 +348,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, GcsServer), Node
         local: OnceLock::new(),
         global: OnceLock::new(),
         pool: OnceLock::new(),
+        actors: OnceLock::new(),
         stop: Notify::new(),
         callers: OnceLock::new(),
     });
@@ -306,68 +356,25 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, GcsServer), Node
     Ok((shared, server))
 }
 
-/// The head's replica of the only shard.
-fn head_shard(settings: &NodeSettings, cluster: u128, address: &str, folder: &NodeFolder) -> ShardSpec {
-    let replica = ReplicaConfig::new(ReplicaId(1), cluster as u64);
-    let addresses = Addresses::from([(ReplicaId(1), address.to_owned())]);
-    let path = settings.gcs_folder.clone().unwrap_or_else(|| folder.path().join("gcs"));
-    ShardSpec { index: 0, replica, bootstrap: Bootstrap::Found(addresses), store: store(path, cluster) }
-}
-
-#[cfg(feature = "rocksdb")]
-fn store(path: PathBuf, cluster: u128) -> ShardStore {
-    use actinic_gcs::store::{RocksOptions, StoreIdentity};
-    let identity = StoreIdentity { cluster, shard: 0, replica: 1 };
-    ShardStore::Rocks { path, identity, options: RocksOptions::default() }
-}
-
-#[cfg(not(feature = "rocksdb"))]
-fn store(_path: PathBuf, _cluster: u128) -> ShardStore {
-    ShardStore::Memory
-}
-
-fn spec(settings: &NodeSettings, id: NodeId, address: &str) -> NodeSpec {
-    let detected = [
-        (CPU, std::thread::available_parallelism().map_or(1.0, |cpus| cpus.get() as f64)),
-        (GPU, 0.0),
-        (MEMORY, machine_memory() as f64),
-    ];
-    let mut resources = ResourceSet::new();
-    for (name, units) in detected {
-        resources = resources.with(name, settings.resources.get(name).copied().unwrap_or(units));
-    }
-    for (name, units) in settings.resources.iter().filter(|(name, _)| ![CPU, GPU, MEMORY].contains(&name.as_str())) {
-        resources = resources.with(name, *units);
-    }
-    NodeSpec {
-        id,
-        address: address.to_owned(),
-        hostname: crate::gcs_client::hostname(),
-        head: settings.join.is_none(),
-        resources,
-        labels: settings.labels.clone(),
-        object_store_bytes: 0,
-    }
-}
-
-/// Bytes of memory of this machine; 1 GiB where that cannot be told.
-#[must_use]
-pub fn machine_memory() -> u64 {
-    let read = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = read.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    kib.map_or(1 << 30, |kib| kib * 1024)
-}
-
 /// Starts the actors and waits for the end.
-async fn serve(shared: Arc<NodeShared>, attached: bool, ready: impl FnOnce(&NodeCard)) -> Result<(), NodeError> {
+async fn serve(
+    shared: Arc<NodeShared>,
+    settings: &NodeSettings,
+    ready: impl FnOnce(&NodeCard),
+) -> Result<(), NodeError> {
     let (scheduling, processes) = (Arbiter::new(), Arbiter::new());
-    let (local, global, pool) = (shared.clone(), shared.clone(), shared.clone());
+    let (local, global, pool, actors) = (shared.clone(), shared.clone(), shared.clone(), shared.clone());
     let local = LocalScheduler::start_in_arbiter(&scheduling.handle(), move |_| LocalScheduler::new(local));
     let global = GlobalScheduler::start_in_arbiter(&scheduling.handle(), move |_| GlobalScheduler::new(global));
     let pool = WorkerPool::start_in_arbiter(&processes.handle(), move |_| WorkerPool::new(pool));
-    let _ = (shared.local.set(local), shared.global.set(global), shared.pool.set(pool));
+    let actors = ActorManager::start_in_arbiter(&scheduling.handle(), move |_| ActorManager::new(actors));
+    let manager = actors.clone();
+    shared.hub.set_manager(move |frame| manager.do_send(ActorEvent::Heard(Box::new(frame))));
+    let _ = (shared.local.set(local), shared.global.set(global), shared.pool.set(pool), shared.actors.set(actors));
     let members = members::start(shared.clone(), Arbiter::current())?;
+    let groups = group::start(shared.clone())?;
+    let fence = actix_rt::spawn(fence::keep(shared.clone()));
+    let memory = actix_rt::spawn(memory::keep(shared.clone(), settings.memory_threshold));
     gate::open(shared.clone())?;
     shared.folder.publish(&shared.card)?;
     ready(&shared.card);
@@ -376,9 +383,11 @@ async fn serve(shared: Arc<NodeShared>, attached: bool, ready: impl FnOnce(&Node
     tokio::select! {
         () = shared.stop.notified() => tracing::info!("the node was told to end"),
         _ = asked.recv() => tracing::info!("the node was asked to end (SIGTERM)"),
-        () = input_closed(attached) => tracing::info!("the node ends with whoever started it"),
+        () = input_closed(settings.attached) => tracing::info!("the node ends with whoever started it"),
     }
-    drop(members);
+    fence.abort();
+    memory.abort();
+    drop((members, groups));
     // Dropping the pool drops its workers' inputs.
     processes.stop();
     scheduling.stop();
@@ -397,20 +406,4 @@ async fn input_closed(attached: bool) {
         let _ = closed.send(());
     });
     let _ = wait.await;
-}
-
-fn fresh_id() -> u128 {
-    use std::hash::{BuildHasher, RandomState};
-    let half = |salt: u64| u128::from(RandomState::new().hash_one((salt, std::process::id(), Instant::now())));
-    half(1) << 64 | half(2)
-}
-
-/// A secret of 256 bits from the system.
-fn fresh_token() -> String {
-    let mut bytes = [0; 32];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| io::Read::read_exact(&mut file, &mut bytes));
-    match read {
-        Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        Err(_) => format!("{:032x}{:032x}", fresh_id(), fresh_id()),
-    }
 }

@@ -20,7 +20,7 @@ use super::{
     executable::Arriving,
     local::LocalEvent,
     node::NodeShared,
-    wire::{ExeHash, JobCode, LeaseId, NodeFrame, ProcessId},
+    wire::{ExeHash, JobCode, LeaseFor, LeaseId, NodeFrame, ProcessId},
 };
 
 /// Between looks at workers that nobody needs.
@@ -33,7 +33,7 @@ pub enum PoolEvent {
     /// A job is there: start workers ahead of need.
     Job(Box<JobCode>, usize),
     /// A lease needs a worker.
-    Need(LeaseId, Box<JobCode>),
+    Need(LeaseId, LeaseFor, Box<JobCode>),
     /// A lease has ended.
     Ended(LeaseId),
     /// A worker can serve.
@@ -44,6 +44,20 @@ pub enum PoolEvent {
     JobGone(JobId),
     /// A piece of an executable has come.
     Part(ExeHash, u64, Result<Bytes, String>),
+    /// A worker is to be killed at once, for this reason.
+    Kill(WorkerId, String),
+}
+
+/// The worker processes that run, by their numbers.
+#[derive(Message, Debug)]
+#[rtype(result = "Vec<(WorkerId, u32)>")]
+pub struct Processes;
+
+/// A worker process that runs.
+struct Running {
+    /// Ends it when it is dropped, at once if something is sent.
+    stop: oneshot::Sender<()>,
+    pid: u32,
 }
 
 /// A worker process has ended.
@@ -65,8 +79,9 @@ pub struct WorkerPool {
     shared: Arc<NodeShared>,
     core: PoolCore,
     effects: Vec<PoolEffect>,
-    /// Each ends its process when it is dropped.
-    running: BTreeMap<WorkerId, oneshot::Sender<()>>,
+    running: BTreeMap<WorkerId, Running>,
+    /// Why workers were killed whose end has not been seen yet.
+    killed: BTreeMap<WorkerId, String>,
     arriving: BTreeMap<ExeHash, Wanted>,
 }
 
@@ -74,8 +89,10 @@ impl WorkerPool {
     /// A pool without workers.
     #[must_use]
     pub fn new(shared: Arc<NodeShared>) -> Self {
-        let (running, arriving) = (BTreeMap::new(), BTreeMap::new());
-        Self { shared, core: PoolCore::new(), effects: Vec::new(), running, arriving }
+        let (running, killed, arriving) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let cpus = shared.spec.resources.of(actinic_gcs::resources::CPU).units() as usize;
+        let core = PoolCore::new().with_hosts_max(cpus);
+        Self { shared, core, effects: Vec::new(), running, killed, arriving }
     }
 
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
@@ -119,7 +136,7 @@ impl WorkerPool {
         match start::start(&self.shared, worker, code) {
             Ok(child) => {
                 let (stop, stopped) = oneshot::channel();
-                self.running.insert(worker, stop);
+                self.running.insert(worker, Running { stop, pid: child.id().unwrap_or(0) });
                 let node = self.shared.clone();
                 let driver = code.driver;
                 actix_rt::spawn(async move {
@@ -188,14 +205,29 @@ impl Handler<PoolEvent> for WorkerPool {
         let now = self.shared.now();
         match event {
             PoolEvent::Job(code, ahead) => self.core.on_job(&code, ahead, &mut self.effects),
-            PoolEvent::Need(lease, code) => self.core.on_need(lease, &code, &mut self.effects),
+            PoolEvent::Need(lease, purpose, code) => self.core.on_need(lease, purpose, &code, &mut self.effects),
             PoolEvent::Ended(lease) => self.core.on_ended(now, lease, &mut self.effects),
             PoolEvent::Ready(worker) => self.core.on_ready(now, worker, &mut self.effects),
             PoolEvent::Lost(worker) => drop(self.running.remove(&worker)),
             PoolEvent::JobGone(job) => self.core.on_job_gone(job, &mut self.effects),
             PoolEvent::Part(exe, offset, bytes) => self.on_part(exe, offset, bytes, ctx),
+            PoolEvent::Kill(worker, why) => {
+                if let Some(running) = self.running.remove(&worker) {
+                    self.killed.insert(worker, why);
+                    let _ = running.stop.send(());
+                }
+            }
         }
         self.carry_out(ctx);
+    }
+}
+
+impl Handler<Processes> for WorkerPool {
+    type Result = Vec<(WorkerId, u32)>;
+
+    fn handle(&mut self, _: Processes, _: &mut Context<Self>) -> Self::Result {
+        let killed = self.killed.keys().map(|worker| (*worker, 0));
+        self.running.iter().map(|(worker, running)| (*worker, running.pid)).chain(killed).collect()
     }
 }
 
@@ -211,6 +243,7 @@ impl Handler<Exited> for WorkerPool {
             Err(error) => error,
         };
         self.running.remove(&worker);
+        let reason = self.killed.remove(&worker).unwrap_or(reason);
         // One that was killed leaves its shared memory behind.
         actix_rt::task::spawn_blocking(crate::store::reclaim);
         self.core.on_exit(worker, &reason, &mut self.effects);

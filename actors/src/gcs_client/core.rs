@@ -262,7 +262,7 @@ impl<W> ClientCore<W> {
             }
             AnswerFrame::Reopened => self.on_reopened(now, shard, effects),
             // Finding the leader is for the link to a shard; it says `Reopened` once it has.
-            AnswerFrame::LeaseExpired { .. } | AnswerFrame::NotLeader { .. } => {}
+            AnswerFrame::LeaseExpired { .. } | AnswerFrame::NotLeader { .. } | AnswerFrame::Members(_) => {}
         }
     }
 

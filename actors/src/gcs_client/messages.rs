@@ -168,4 +168,6 @@ pub enum AnswerFrame {
         /// Where the leader is reached, if that is known.
         leader: Option<String>,
     },
+    /// The group's members are others now, reached here: whoever loses one of them asks these.
+    Members(Vec<String>),
 }

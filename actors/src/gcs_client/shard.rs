@@ -110,6 +110,8 @@ pub struct GcsShard {
     opening: u64,
     /// Why it stepped aside, until it has written again.
     trouble: Option<String>,
+    /// Which client judged the last lease that ran out.
+    judge: usize,
 }
 
 /// One wake-up's answers, by client.
@@ -134,6 +136,7 @@ impl GcsShard {
             ticks: None,
             opening: 0,
             trouble: None,
+            judge: 0,
         }
     }
 
@@ -291,7 +294,10 @@ impl GcsShard {
                 }
             }
             ReplicaEffect::Client(effect) => {
-                if let Some((client, frame)) = addressed(effect, self.clients.keys().next()) {
+                // Each time another one judges: one of them may be paused.
+                self.judge = self.judge.wrapping_add(usize::from(matches!(effect, Effect::LeaseExpired { .. })));
+                let judge = self.clients.keys().nth(self.judge % self.clients.len().max(1));
+                if let Some((client, frame)) = addressed(effect, judge) {
                     out.entry(client).or_default().push(frame);
                 }
             }
@@ -321,6 +327,9 @@ impl GcsShard {
                 if let Some(links) = &mut self.setup.links {
                     links.set_members(&members);
                 }
+                let addresses = members.values().filter(|address| !address.is_empty()).cloned().collect();
+                let frame = AnswerFrame::Members(addresses);
+                self.clients.keys().for_each(|client| out.entry(*client).or_default().push(frame.clone()));
                 self.admin.drain(..).for_each(|answer| drop(answer.send(Ok(()))));
             }
             ReplicaEffect::Removed => {

@@ -3,7 +3,7 @@
 //! Owns: the questions, both ends of their connection. Does not own what becomes of them. Invariants: one question at a
 //! time on a connection, each with one answer; a change of members is answered once the group has agreed, or why not.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use actinic_gcs::replica::{MembershipChange, ReplicaId, ReplicaStatus, ReplicaWork};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use super::{
     inbox::{Inbox, ReadError},
     listener::Route,
     outbox::Outbox,
+    roster::Roster,
     wire::{decode, Membership, Purpose, FRAME_BYTES_MAX, HELLO_BYTES_MAX},
     NetError, NetLimits,
 };
@@ -41,6 +42,8 @@ pub enum AdminAsk {
         /// How.
         change: MembershipChange,
     },
+    /// Where the replicas of each shard are reached, as far as is known here: for one who joins through any node.
+    Contacts,
 }
 
 /// An answer.
@@ -50,6 +53,8 @@ pub enum AdminAnswer {
     Status(Vec<ReplicaSummary>),
     /// It is done, or under way where that is all that can be said.
     Done,
+    /// By shard, where its replicas are reached.
+    Contacts(Vec<Vec<String>>),
     /// It is not done, and why.
     Refused(String),
 }
@@ -147,6 +152,7 @@ async fn administer(address: &str, membership: &Membership, ask: &AdminAsk) -> R
 pub(super) async fn serve(
     stream: TcpStream,
     routes: BTreeMap<usize, Route>,
+    roster: Arc<Roster>,
     limits: NetLimits,
     _place: OwnedSemaphorePermit,
 ) {
@@ -157,7 +163,7 @@ pub(super) async fn serve(
         while let Ok(Ok(Some(asks))) = timeout(limits.idle_max, inbox.frames()).await {
             for ask in asks {
                 let Ok(ask) = decode::<AdminAsk>(&ask) else { return };
-                if outbox.push(&answer(ask, &routes).await).is_err() {
+                if outbox.push(&answer(ask, &routes, &roster).await).is_err() {
                     return;
                 }
             }
@@ -171,7 +177,7 @@ pub(super) async fn serve(
     }
 }
 
-async fn answer(ask: AdminAsk, routes: &BTreeMap<usize, Route>) -> AdminAnswer {
+async fn answer(ask: AdminAsk, routes: &BTreeMap<usize, Route>, roster: &Roster) -> AdminAnswer {
     let absent = |shard| AdminAnswer::Refused(format!("there is no replica of shard {shard} here"));
     match ask {
         AdminAsk::Status => {
@@ -183,6 +189,7 @@ async fn answer(ask: AdminAsk, routes: &BTreeMap<usize, Route>) -> AdminAnswer {
             }
             AdminAnswer::Status(all)
         }
+        AdminAsk::Contacts => AdminAnswer::Contacts(roster.contacts()),
         AdminAsk::Transfer { shard, to } => match routes.get(&shard) {
             None => absent(shard),
             Some(route) => {

@@ -15,7 +15,7 @@ use std::{
 
 use actinic_gcs::{replica::ReplicaId, spec::NodeSpec};
 use actix::prelude::*;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -59,6 +59,9 @@ pub(super) struct Route {
     pub(super) arbiter: ArbiterHandle,
 }
 
+/// The replicas of a process, by shard.
+pub(super) type Routes = Arc<RwLock<BTreeMap<usize, Route>>>;
+
 /// Who takes connections of other nodes.
 #[derive(Clone)]
 pub struct Visitors(Arc<dyn Fn(NodeSpec, std::net::TcpStream) + Send + Sync>);
@@ -73,7 +76,7 @@ impl Visitors {
 /// What decides who comes in.
 pub(super) struct Door {
     pub(super) membership: Membership,
-    pub(super) routes: BTreeMap<usize, Route>,
+    pub(super) routes: Routes,
     pub(super) limits: NetLimits,
     pub(super) places: Arc<Semaphore>,
     pub(super) refused: RefusedCallers,
@@ -170,7 +173,7 @@ impl Door {
 
     fn way(&self, hello: &Hello) -> Result<(Way, OwnedSemaphorePermit), Refusal> {
         self.membership.admit(hello)?;
-        let route = |shard: usize| self.routes.get(&shard).cloned().ok_or(Refusal::Shard(shard));
+        let route = |shard: usize| self.routes.read().get(&shard).cloned().ok_or(Refusal::Shard(shard));
         let way = match &hello.purpose {
             Purpose::Admin => Way::Admin,
             Purpose::Node(spec) => Way::Node(self.visitors.clone().ok_or(Refusal::NoNode)?, (**spec).clone()),
@@ -200,7 +203,13 @@ impl Door {
         let (shard, who, route) = match way {
             Way::Shard(shard, who, route) => (shard, who, route),
             Way::Admin => {
-                actix_rt::spawn(admin::serve(stream, self.routes.clone(), self.limits, place));
+                actix_rt::spawn(admin::serve(
+                    stream,
+                    self.routes.read().clone(),
+                    self.roster.clone(),
+                    self.limits,
+                    place,
+                ));
                 return Ok(());
             }
             Way::Node(visitors, spec) => {

@@ -6,6 +6,7 @@
 //! Invariants: an error at the start leaves no thread behind; once dropped or shut down all threads have ended and all
 //! folders are free; only [`GcsServer::shut_down`] is orderly, a drop is as abrupt as a crash.
 
+mod open;
 mod start;
 
 use std::{
@@ -25,7 +26,7 @@ use tokio::{
     time::{sleep, Instant},
 };
 
-use self::start::{check_store, serve};
+use self::start::{check_store, serve, Common};
 use super::{
     listener::{Refused, RefusedCallers, Visitors},
     wire::Membership,
@@ -87,7 +88,7 @@ pub struct GcsServer {
     address: SocketAddr,
     system: System,
     thread: Option<JoinHandle<()>>,
-    shards: BTreeMap<usize, Addr<GcsShard>>,
+    common: Common,
     places: Arc<Semaphore>,
     limits: NetLimits,
     refused: RefusedCallers,
@@ -139,15 +140,14 @@ impl GcsServer {
         let places = Arc::new(Semaphore::new(limits.connections_max));
         let refused = RefusedCallers::default();
         let (started, starting) = mpsc::sync_channel(1);
-        let (thread_places, thread_refused) = (places.clone(), refused.clone());
+        let common = Common::new(config.membership.clone());
+        let (thread_places, thread_refused, of_thread) = (places.clone(), refused.clone(), common.clone());
         let thread = thread::Builder::new().name("actinic-gcs-net".to_owned());
         let thread = thread
-            .spawn(move || serve(listener, config, visitors, (thread_places, thread_refused), &started))
+            .spawn(move || serve(listener, config, visitors, (thread_places, thread_refused), of_thread, &started))
             .map_err(|error| ServerError::Thread(Some(error)))?;
         match starting.recv() {
-            Ok(Ok((system, shards))) => {
-                Ok(Self { address, system, thread: Some(thread), shards, places, limits, refused })
-            }
+            Ok(Ok(system)) => Ok(Self { address, system, thread: Some(thread), common, places, limits, refused }),
             Ok(Err(error)) => {
                 let _ = thread.join();
                 Err(error)
@@ -165,7 +165,7 @@ impl GcsServer {
     /// What is to be seen of it.
     #[must_use]
     pub fn status(&self) -> ServerStatus {
-        let shards = self.shards.clone();
+        let shards = self.common.shards();
         let looked = self.run(move || async move {
             let (mut replicas, mut troubles) = (BTreeMap::new(), BTreeMap::new());
             for (index, shard) in shards {
@@ -174,7 +174,7 @@ impl GcsServer {
             }
             (replicas, troubles)
         });
-        let unknown = || (self.shards.keys().map(|index| (*index, None)).collect(), BTreeMap::new());
+        let unknown = || (self.common.shards().into_keys().map(|index| (index, None)).collect(), BTreeMap::new());
         let (replicas, troubles) = looked.unwrap_or_else(unknown);
         ServerStatus {
             replicas,
@@ -187,12 +187,17 @@ impl GcsServer {
     /// The replica of a shard, if it is here.
     #[must_use]
     pub fn shard(&self, index: usize) -> Option<Addr<GcsShard>> {
-        self.shards.get(&index).cloned()
+        self.common.shards().remove(&index)
     }
 
     /// Hands leadership over where there is somebody to take it, and ends. Nobody waits for a timeout then.
     pub fn shut_down(self) {
-        let shards: Vec<Addr<GcsShard>> = self.shards.values().cloned().collect();
+        self.hand_over();
+    }
+
+    /// Hands leadership over where there is somebody to take it.
+    pub fn hand_over(&self) {
+        let shards: Vec<Addr<GcsShard>> = self.common.shards().into_values().collect();
         let handed_over = self.run(move || async move {
             let leaders = futures::future::join_all(shards.iter().map(hand_over)).await;
             leaders.into_iter().all(|handed_over| handed_over)

@@ -54,6 +54,8 @@ const QUIET_MS: u64 = 2_000;
 
 /// Between looks at the leases.
 const LEASES_EVERY_MS: u64 = 500;
+/// How long a new leader judges no lease: nobody could renew one while nobody led.
+const LEASE_GRACE_MS: u64 = 3_000;
 
 /// A ready of Raft's that the disk works on.
 struct Pending {

@@ -32,6 +32,11 @@ impl Queued for SimTask {
     fn claim(&self) -> bool {
         self.claimed.as_ref().is_none_or(|claimed| !claimed.replace(true))
     }
+
+    fn put_back(&self) -> bool {
+        self.claimed.iter().for_each(|claimed| claimed.set(false));
+        true
+    }
 }
 
 /// One task of a graph.
@@ -78,7 +83,8 @@ pub(crate) struct Plan {
 pub(crate) fn plain() -> ClassSpec {
     ClassSpec {
         demand: ResourceSet::new().with(actinic_gcs::resources::CPU, 1.0),
-        strategy: actinic_actors::options::SchedulingStrategy::Default,
+        retriable: true,
+        ..ClassSpec::default()
     }
 }
 
@@ -101,9 +107,7 @@ impl Plan {
         let id = driver.child(u64::from(number));
         let claimed = None;
         match &self.tasks {
-            Tasks::Equal { ran_ns, .. } => {
-                (SimTask { id, number, ran_ns: *ran_ns, children: 0, bytes: 0, claimed }, 0)
-            }
+            Tasks::Equal { ran_ns, .. } => (SimTask { id, number, ran_ns: *ran_ns, children: 0, bytes: 0, claimed }, 0),
             Tasks::Graph(steps) => {
                 let Step { ran_ns, children, class, bytes, .. } = steps[number as usize];
                 (SimTask { id, number, ran_ns, children, bytes, claimed }, class)

@@ -80,6 +80,7 @@ pub(crate) struct World {
     digest: u64,
     happened: u64,
     open: u32,
+    sizes: ears::Sizes,
 }
 
 impl World {
@@ -103,6 +104,7 @@ impl World {
             digest: 0xcbf2_9ce4_8422_2325,
             happened: 0,
             open: 0,
+            sizes: ears::Sizes::measured(),
         };
         world.connect_all();
         world.meter.reset();
@@ -131,7 +133,11 @@ impl World {
         self.open += 1;
         self.procs[number as usize].begin(TaskId::driver(JobId(self.jobs)), plan);
         let ahead = (self.settings.cpus as usize).min(node::AHEAD_MAX);
-        self.tell_pool(node, node::MAIN, actinic_actors::cluster::workers::PoolEvent::Job(Box::new((*code).clone()), ahead));
+        self.tell_pool(
+            node,
+            node::MAIN,
+            actinic_actors::cluster::workers::PoolEvent::Job(Box::new((*code).clone()), ahead),
+        );
         self.queue.at(at.max(self.now), Event::Drive(number));
         number
     }

@@ -5,29 +5,41 @@
 //!
 //! Rules. Local first: a demand is met here as far as resources are free; of several that fit, the one that holds the fewest
 //! leases comes first, then the oldest. What is still unmet after [`SPILL_AFTER_MS`], or can never be met here, or is to be
-//! spread, **spills over** to a global scheduler, which places it on other nodes by name; what is bound to another node is
-//! placed there at once. Both are told again every [`REFRESH_MS`], and what was placed here and is not told again for
-//! [`PLACED_MS_MAX`] is forgotten. A demand that holds
-//! nothing for [`RECALL_AFTER_MS`] has one lease recalled from the demand that holds the most.
+//! spread, or has its inputs mostly elsewhere, **spills over** to a global scheduler ([`spill`]), which places it on other
+//! nodes by name; what is bound to another node is placed there at once. Both are told again every [`REFRESH_MS`], and what
+//! was placed here and is not told again for [`PLACED_MS_MAX`] is forgotten. A demand that holds nothing for
+//! [`RECALL_AFTER_MS`] has one lease recalled from the demand that holds the most.
+//!
+//! A lease whose worker **blocks** lends its CPU to others, and keeps the rest. When it goes on, it takes the next CPU that
+//! is free; until then there is one more busy than there are (as in Ray). So tasks that wait for tasks never use all CPUs up.
 //!
 //! **Invariants:** what a lease takes was free, and is free again once it ends; a demand never holds more leases than it
 //! wants by a grant of ours; who is gone holds and wants nothing, even where a word of his comes late.
 
 mod gone;
+mod look;
+mod spill;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use actinic_gcs::{resources::GPU, Millis, NodeId, ResourceSet};
+use actinic_gcs::{
+    resources::{CPU, GPU},
+    Millis, NodeId, Quantity, ResourceSet,
+};
 
 use self::gone::Gone;
 use crate::{
-    cluster::wire::{ClassId, ClassSpec, Demand, JobCode, LeaseId, NodeLoad, ProcessId, Spilled},
-    options::SchedulingStrategy,
-    placement::{Lease, NodeResources, PlacementCore, Refusal},
+    cluster::{
+        wire::{ClassId, ClassSpec, Demand, JobCode, LeaseFor, LeaseId, NodeLoad, ProcessId, Spilled},
+        work::Work,
+    },
+    placement::{Lease, NodeResources, PlacementCore},
 };
 
 /// How long a demand waits for this node before others are asked.
 pub const SPILL_AFTER_MS: u64 = 10;
+/// How long one that would rather be elsewhere waits for that before this node serves it.
+pub const LOCALITY_MS: u64 = 100;
 /// Between two tellings of what has spilled over, while it stays the same.
 pub const REFRESH_MS: u64 = 1_000;
 /// Between two tellings while it changes and is not over.
@@ -38,6 +50,8 @@ pub const PLACED_MS_MAX: u64 = 3_500;
 pub const RECALL_AFTER_MS: u64 = 100;
 /// Demands of one owner; classes beyond are refused.
 pub const CLASSES_MAX: usize = 4_096;
+/// Leases that lend their CPU at once: each is a worker process that waits for others.
+pub const LENT_MAX: usize = 1_024;
 
 /// What the shell is to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +60,8 @@ pub enum LocalEffect {
     NeedWorker {
         /// The lease.
         lease: LeaseId,
+        /// What it is for.
+        purpose: LeaseFor,
         /// Whose code it runs.
         code: Box<JobCode>,
     },
@@ -87,6 +103,9 @@ struct Wanted {
     code: JobCode,
     spec: ClassSpec,
     want: u32,
+    /// Leases that its owner has of other nodes.
+    elsewhere: u32,
+    work: Work,
     revision: u64,
     held: u32,
     ticket: u64,
@@ -102,9 +121,34 @@ struct Wanted {
     recalled: bool,
 }
 
+impl Wanted {
+    fn unmet(&self) -> u32 {
+        self.want.saturating_sub(self.held).saturating_sub(self.elsewhere)
+    }
+}
+
+/// A worker that serves a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Which.
+    pub worker: ProcessId,
+    /// Whom.
+    pub owner: ProcessId,
+    /// Whether what it runs may run again.
+    pub retriable: bool,
+    /// The lease's number; the newer has the greater.
+    pub lease: u64,
+}
+
 struct Granted {
     key: Key,
-    held: Lease,
+    /// All but its CPUs.
+    rest: Lease,
+    /// Its CPUs; none while it lends them, or has not got them back yet.
+    cpus: Option<Lease>,
+    /// How many CPUs it asks for.
+    cpu_demand: ResourceSet,
+    lends: bool,
     worker: Option<ProcessId>,
     recalled: bool,
 }
@@ -112,24 +156,43 @@ struct Granted {
 /// The state.
 pub struct LocalCore {
     node: NodeId,
+    labels: BTreeMap<String, String>,
     placement: PlacementCore,
     wanted: BTreeMap<Key, Wanted>,
     leases: BTreeMap<u64, Granted>,
     peers: BTreeSet<NodeId>,
     gone: Gone,
+    /// Bytes a second at which inputs have come, as a moving average; 0 where none have.
+    bandwidth: u64,
     next: u64,
     revision: u64,
 }
 
 impl LocalCore {
-    /// A node that has these resources, and knows no other.
+    /// A node that has these resources, no labels, and knows no other.
     #[must_use]
     pub fn new(node: NodeId, resources: NodeResources) -> Self {
         let mut placement = PlacementCore::new();
         placement.add_node(node, resources, &mut Vec::new());
-        let (wanted, leases) = (BTreeMap::new(), BTreeMap::new());
-        let (peers, gone) = (BTreeSet::new(), Gone::default());
-        Self { node, placement, wanted, leases, peers, gone, next: 0, revision: 0 }
+        Self {
+            node,
+            labels: BTreeMap::new(),
+            placement,
+            wanted: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            peers: BTreeSet::new(),
+            gone: Gone::default(),
+            bandwidth: 0,
+            next: 0,
+            revision: 0,
+        }
+    }
+
+    /// Gives the node its labels.
+    #[must_use]
+    pub fn with_labels(mut self, labels: BTreeMap<String, String>) -> Self {
+        self.labels = labels;
+        self
     }
 
     fn number(&mut self) -> u64 {
@@ -148,49 +211,44 @@ impl LocalCore {
         demand: Demand,
         effects: &mut Vec<LocalEffect>,
     ) {
-        let Demand { class, spec, want, revision } = demand;
+        let Demand { class, spec, want, elsewhere, work, revision } = demand;
         if self.gone.contains(owner) {
             return;
         }
         if let Some(why) = self.nowhere(&spec) {
             return effects.push(LocalEffect::Infeasible(owner, class, why));
         }
-        self.want(now, Key { owner, class, placed: false }, code, &spec, want, revision, None);
+        let wanted = Spilled { owner, code: code.clone(), class, spec, want, work, revision };
+        self.want(now, false, wanted, elsewhere);
     }
 
     /// A demand was placed here, or is told again.
     pub fn on_place(&mut self, now: Millis, placed: Spilled) {
-        let Spilled { owner, code, class, spec, want, revision } = placed;
-        let from_nowhere = owner.node != self.node && !self.peers.contains(&owner.node);
+        let from_nowhere = placed.owner.node != self.node && !self.peers.contains(&placed.owner.node);
         // Nobody would ever return a lease of theirs.
-        if from_nowhere || self.gone.contains(owner) {
-            return;
+        if !from_nowhere && !self.gone.contains(placed.owner) {
+            self.want(now, true, placed, 0);
         }
-        let until = Some(Millis(now.0 + PLACED_MS_MAX));
-        self.want(now, Key { owner, class, placed: true }, &code, &spec, want, revision, until);
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one demand, field by field")]
-    fn want(
-        &mut self,
-        now: Millis,
-        key: Key,
-        code: &JobCode,
-        spec: &ClassSpec,
-        want: u32,
-        revision: u64,
-        until: Option<Millis>,
-    ) {
-        let classes = self.wanted.range(Key { class: ClassId(0), placed: false, ..key }..);
-        let known = classes.take_while(|(other, _)| other.owner == key.owner).take(CLASSES_MAX).count();
-        if !self.wanted.contains_key(&key) && (want == 0 || known >= CLASSES_MAX) {
+    fn want(&mut self, now: Millis, placed: bool, told: Spilled, elsewhere: u32) {
+        let Spilled { owner, code, class, spec, want, work, revision } = told;
+        let key = Key { owner, class, placed };
+        let classes = self.wanted.range(Key { class: ClassId(0), placed: false, owner }..);
+        let known = classes.take_while(|(other, _)| other.owner == owner).take(CLASSES_MAX).count();
+        // A keeper of actors has a class for each of them.
+        let full = known >= CLASSES_MAX && !owner.is_manager();
+        if !self.wanted.contains_key(&key) && (want == 0 || full) {
             return;
         }
+        let until = placed.then_some(Millis(now.0 + PLACED_MS_MAX));
         let ticket = self.number();
         let wanted = self.wanted.entry(key).or_insert_with(|| Wanted {
-            code: code.clone(),
-            spec: spec.clone(),
+            code,
+            spec,
             want: 0,
+            elsewhere: 0,
+            work: Work::default(),
             revision: 0,
             held: 0,
             ticket,
@@ -202,7 +260,8 @@ impl LocalCore {
             recalled: false,
         });
         if revision >= wanted.revision {
-            (wanted.want, wanted.revision, wanted.until) = (want, revision, until);
+            (wanted.want, wanted.elsewhere, wanted.revision, wanted.until) = (want, elsewhere, revision, until);
+            wanted.work = work;
         }
     }
 
@@ -210,7 +269,7 @@ impl LocalCore {
     pub fn on_worker(&mut self, lease: LeaseId, worker: ProcessId, effects: &mut Vec<LocalEffect>) {
         let Some(granted) = self.leases.get_mut(&lease.number) else { return effects.push(LocalEffect::Ended(lease)) };
         granted.worker = Some(worker);
-        let gpus = granted.held.devices(GPU).iter().map(|share| share.index).collect();
+        let gpus = granted.rest.devices(GPU).iter().map(|share| share.index).collect();
         let Key { owner, class, .. } = granted.key;
         effects.push(LocalEffect::Grant { owner, class, lease, worker, gpus });
     }
@@ -231,6 +290,29 @@ impl LocalCore {
         if self.end(lease.number) {
             effects.push(LocalEffect::Ended(lease));
         }
+    }
+
+    /// The worker of a lease waits for others: its CPUs are free meanwhile.
+    pub fn on_blocked(&mut self, lease: LeaseId) {
+        let lent = self.leases.values().filter(|granted| granted.lends).count();
+        let Some(granted) = self.leases.get_mut(&lease.number).filter(|_| lent < LENT_MAX) else { return };
+        if let Some(cpus) = granted.cpus.take() {
+            self.placement.release(cpus, &mut Vec::new());
+            granted.lends = true;
+        }
+    }
+
+    /// It goes on, and gets its CPUs back as soon as some are free.
+    pub fn on_unblocked(&mut self, lease: LeaseId) {
+        if let Some(granted) = self.leases.get_mut(&lease.number) {
+            granted.lends = false;
+        }
+    }
+
+    /// Inputs have come to this node: so many bytes in so many microseconds.
+    pub fn on_transfer(&mut self, bytes: u64, took_us: u64) {
+        let measured = bytes.saturating_mul(1_000_000) / took_us.max(1);
+        self.bandwidth = if self.bandwidth == 0 { measured } else { (self.bandwidth / 8 * 7) + measured / 8 }.max(1);
     }
 
     /// A process of any node is gone.
@@ -272,8 +354,9 @@ impl LocalCore {
     /// One pass over all that is wanted. Call it once after a batch of events, and when [`LocalCore::deadline`] has come.
     pub fn dispatch(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
         self.wanted.retain(|_, wanted| wanted.until.is_none_or(|until| now < until) || wanted.held > 0);
+        self.take_cpus_back();
         let mut stuck: BTreeSet<Key> = BTreeSet::new();
-        while let Some(key) = self.neediest(&stuck) {
+        while let Some(key) = self.neediest(now, &stuck) {
             if !self.grant(key, effects) {
                 stuck.insert(key);
             }
@@ -283,65 +366,57 @@ impl LocalCore {
         self.wanted.retain(|_, wanted| wanted.want > 0 || wanted.held > 0 || wanted.spilled > 0);
     }
 
+    /// Leases that go on after they had lent their CPUs come before all others.
+    fn take_cpus_back(&mut self) {
+        let owed = |granted: &&mut Granted| granted.cpus.is_none() && !granted.lends && !granted.cpu_demand.is_empty();
+        for granted in self.leases.values_mut().filter(owed) {
+            granted.cpus = self.placement.allocate_on(self.node, &granted.cpu_demand).ok();
+        }
+    }
+
     /// The unmet demand that holds the fewest leases, the oldest of them.
-    fn neediest(&self, stuck: &BTreeSet<Key>) -> Option<Key> {
-        let here = |key: &Key, wanted: &Wanted| {
-            key.placed || wanted.spec.strategy != SchedulingStrategy::Spread && self.bound_to(&wanted.spec).is_none()
-        };
+    fn neediest(&self, now: Millis, stuck: &BTreeSet<Key>) -> Option<Key> {
         self.wanted
             .iter()
-            .filter(|(key, wanted)| wanted.held < wanted.want && here(key, wanted) && !stuck.contains(key))
+            .filter(|(key, wanted)| wanted.unmet() > 0 && !stuck.contains(key) && self.is_for_here(now, key, wanted))
             .min_by_key(|(_, wanted)| (wanted.held, wanted.ticket))
             .map(|(key, _)| *key)
     }
 
     fn grant(&mut self, key: Key, effects: &mut Vec<LocalEffect>) -> bool {
         let Some(wanted) = self.wanted.get_mut(&key) else { return false };
-        let Ok(held) = self.placement.allocate_on(self.node, &wanted.spec.demand) else { return false };
+        let demand = &wanted.spec.demand;
+        // The whole is tried first, then taken in two parts: a lease that blocks lends its CPUs only.
+        let Ok(whole) = self.placement.allocate_on(self.node, demand) else { return false };
+        self.placement.release(whole, &mut Vec::new());
+        let (mut cpu_demand, mut rest) = (ResourceSet::new(), demand.clone());
+        cpu_demand.set(CPU, demand.of(CPU));
+        rest.set(CPU, Quantity::default());
+        let Ok(rest) = self.placement.allocate_on(self.node, &rest) else { return false };
+        let cpus = match cpu_demand.is_empty() {
+            true => None,
+            false => self.placement.allocate_on(self.node, &cpu_demand).ok(),
+        };
         wanted.held += 1;
         let code = Box::new(wanted.code.clone());
+        let purpose = match (key.owner.is_manager(), wanted.spec.demand.is_empty()) {
+            (false, _) => LeaseFor::Tasks,
+            (true, false) => LeaseFor::Actor,
+            (true, true) => LeaseFor::LightActor,
+        };
         let number = self.number();
-        self.leases.insert(number, Granted { key, held, worker: None, recalled: false });
-        effects.push(LocalEffect::NeedWorker { lease: LeaseId { node: self.node, number }, code });
+        let granted = Granted { key, rest, cpus, cpu_demand, lends: false, worker: None, recalled: false };
+        self.leases.insert(number, granted);
+        effects.push(LocalEffect::NeedWorker { lease: LeaseId { node: self.node, number }, purpose, code });
         true
-    }
-
-    /// The other node to which a demand is bound, while that is there.
-    fn bound_to(&self, spec: &ClassSpec) -> Option<NodeId> {
-        match spec.strategy {
-            SchedulingStrategy::NodeAffinity { node, .. } if self.peers.contains(&node) => Some(node),
-            _ => None,
-        }
-    }
-
-    /// Why a demand can be met nowhere, if it is bound to a node that is not there.
-    fn nowhere(&self, spec: &ClassSpec) -> Option<String> {
-        match spec.strategy {
-            SchedulingStrategy::NodeAffinity { node, soft: false }
-                if node != self.node && !self.peers.contains(&node) =>
-            {
-                Some(format!("node {node} is not there, and no other will do"))
-            }
-            _ => None,
-        }
-    }
-
-    /// Gives up demands that were bound to a node that has gone.
-    fn unbind(&mut self, effects: &mut Vec<LocalEffect>) {
-        let hopeless = self.wanted.iter().filter(|(key, wanted)| !key.placed && wanted.want > 0);
-        let hopeless = hopeless.filter_map(|(key, wanted)| Some((*key, self.nowhere(&wanted.spec)?)));
-        for (key, why) in hopeless.collect::<Vec<_>>() {
-            if let Some(wanted) = self.wanted.get_mut(&key) {
-                wanted.want = 0;
-            }
-            effects.push(LocalEffect::Infeasible(key.owner, key.class, why));
-        }
     }
 
     /// Ends a lease; whether there was one.
     fn end(&mut self, number: u64) -> bool {
         let Some(granted) = self.leases.remove(&number) else { return false };
-        self.placement.release(granted.held, &mut Vec::new());
+        for lease in granted.cpus.into_iter().chain([granted.rest]) {
+            self.placement.release(lease, &mut Vec::new());
+        }
         if let Some(wanted) = self.wanted.get_mut(&granted.key) {
             wanted.held -= 1;
             if granted.recalled {
@@ -351,66 +426,24 @@ impl LocalCore {
         true
     }
 
-    /// Tells a global scheduler of what is unmet for long, and again from time to time.
-    fn spill(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
-        let mut wanted = std::mem::take(&mut self.wanted);
-        for (key, wanted) in &mut wanted {
-            let unmet = wanted.want.saturating_sub(wanted.held);
-            if unmet == 0 {
-                wanted.unmet_since = None;
-            } else if wanted.unmet_since.is_none() {
-                wanted.unmet_since = Some(now);
-            }
-            if !key.placed {
-                self.spill_one(now, *key, wanted, effects);
-            }
-        }
-        self.wanted = wanted;
-    }
-
-    fn spill_one(&mut self, now: Millis, key: Key, wanted: &mut Wanted, effects: &mut Vec<LocalEffect>) {
-        let unmet = wanted.want.saturating_sub(wanted.held);
-        let bound = self.bound_to(&wanted.spec);
-        let elsewhere = wanted.spec.strategy == SchedulingStrategy::Spread || bound.is_some();
-        let waited = wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + SPILL_AFTER_MS);
-        let never = || self.placement.can_ever_fit(&wanted.spec.demand).is_err();
-        let abroad = if unmet > 0 && (elsewhere || waited || never()) { unmet } else { 0 };
-        if self.peers.is_empty() && !elsewhere && wanted.spilled == 0 {
-            return;
-        }
-        let since_told = now.0.saturating_sub(wanted.told_at.0);
-        let changed = abroad != wanted.spilled;
-        // While an owner works off a long queue it changes all the time.
-        let soon = abroad > 0 && wanted.spilled > 0 && since_told < TELL_EVERY_MS;
-        wanted.owed = changed && soon;
-        if wanted.owed || !changed && (wanted.spilled == 0 || since_told < REFRESH_MS) {
-            return;
-        }
-        (wanted.spilled, wanted.told_at) = (abroad, now);
-        self.revision += 1;
-        let (code, spec, revision) = (wanted.code.clone(), wanted.spec.clone(), self.revision);
-        let told = Box::new(Spilled { owner: key.owner, code, class: key.class, spec, want: abroad, revision });
-        effects.push(match bound {
-            Some(node) => LocalEffect::Place(node, told),
-            None => LocalEffect::Spill(told),
-        });
-    }
-
     /// For each demand that holds nothing for long, one lease of the one that holds the most is asked back.
     fn recall(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
-        let starving: Vec<(Key, ResourceSet)> = self
+        let starving: Vec<Key> = self
             .wanted
             .iter()
-            .filter(|(_, wanted)| wanted.held == 0 && wanted.want > 0)
+            .filter(|(_, wanted)| wanted.held == 0 && wanted.unmet() > 0)
             .filter(|(_, wanted)| wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + RECALL_AFTER_MS))
+            .filter(|(key, wanted)| self.is_for_here(now, key, wanted))
             .filter(|(_, wanted)| self.placement.can_ever_fit(&wanted.spec.demand).is_ok())
-            .map(|(key, wanted)| (*key, wanted.spec.demand.clone()))
+            .map(|(key, _)| *key)
             .collect();
         let under_way = self.leases.values().filter(|granted| granted.recalled).count();
-        for (key, _) in starving.into_iter().skip(under_way) {
+        for key in starving.into_iter().skip(under_way) {
             let richest = self
                 .leases
                 .iter()
+                // An actor keeps its lease for life.
+                .filter(|(_, granted)| !granted.key.owner.is_manager())
                 .filter(|(_, granted)| granted.key != key && !granted.recalled && granted.worker.is_some())
                 .max_by_key(|(number, granted)| {
                     (self.wanted.get(&granted.key).map_or(0, |wanted| wanted.held), u64::MAX - **number)
@@ -422,76 +455,6 @@ impl LocalCore {
             effects.push(LocalEffect::Recall(granted.key.owner, LeaseId { node: self.node, number }));
         }
     }
-
-    // --- getters ---------------------------------------------------------------------------------------------------
-
-    /// How loaded the node is.
-    #[must_use]
-    pub fn load(&self, workers: u32, revision: u64) -> NodeLoad {
-        let free = self.placement.node(self.node).map(|node| node.free().clone()).unwrap_or_default();
-        let waiting = self.wanted.values().map(|wanted| wanted.want.saturating_sub(wanted.held)).sum();
-        NodeLoad { free, waiting, workers, revision }
-    }
-
-    /// When something is due.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Millis> {
-        let mut due: Option<Millis> = None;
-        for (key, wanted) in &self.wanted {
-            let mut at = |millis: u64| due = Some(due.map_or(Millis(millis), |due| due.min(Millis(millis))));
-            if let Some(since) = wanted.unmet_since {
-                if wanted.spilled == 0 && !key.placed && !self.peers.is_empty() {
-                    at(since.0 + SPILL_AFTER_MS);
-                }
-                if wanted.held == 0 {
-                    at(since.0 + RECALL_AFTER_MS);
-                }
-            }
-            if wanted.spilled > 0 {
-                at(wanted.told_at.0 + if wanted.owed { TELL_EVERY_MS } else { REFRESH_MS });
-            }
-            if let Some(until) = wanted.until {
-                at(until.0);
-            }
-        }
-        due
-    }
-
-    /// What waits here, for people.
-    #[must_use]
-    pub fn waiting(&self) -> Vec<String> {
-        let unmet = self.wanted.iter().filter(|(_, wanted)| wanted.held < wanted.want);
-        unmet
-            .map(|(key, wanted)| {
-                let demand = &wanted.spec.demand;
-                let missing = wanted.want - wanted.held;
-                let why = match self.placement.can_ever_fit(demand) {
-                    Err(never) if self.peers.is_empty() => format!("; {never}; a node that has it would start it"),
-                    Err(never) => format!("; not on this node: {never}"),
-                    Ok(()) => String::new(),
-                };
-                format!("{}: {missing} workers with {demand}{why}", key.owner)
-            })
-            .collect()
-    }
-
-    /// Asserts every invariant.
-    ///
-    /// # Panics
-    /// If one does not hold.
-    pub fn sanity_check(&self) {
-        self.placement.sanity_check();
-        for (key, wanted) in &self.wanted {
-            let held = self.leases.values().filter(|granted| granted.key == *key).count();
-            assert_eq!(held, wanted.held as usize, "the leases of a demand are counted");
-        }
-    }
-}
-
-/// Why a refusal may pass.
-#[must_use]
-pub fn is_final(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Infeasible(_))
 }
 
 #[cfg(test)]

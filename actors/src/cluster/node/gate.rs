@@ -153,7 +153,8 @@ fn welcome(shared: &NodeShared, process: ProcessId, code: &JobCode) -> Welcome {
         listen: shared.folder.process_socket(process.worker).to_string_lossy().into_owned(),
         cluster: shared.membership.cluster,
         token: (!shared.card.token.is_empty()).then(|| shared.card.token.clone()),
-        gcs: shared.gcs_addresses.clone(),
+        gcs: shared.gcs_addresses(),
+        head: shared.head_node().unwrap_or(shared.spec.id),
     }
 }
 
@@ -168,6 +169,7 @@ async fn status(shared: &NodeShared) -> ClusterStatus {
     if let Some(local) = shared.local.get() {
         status.waiting.extend(local.send(Waiting).await.unwrap_or_default());
     }
+    status.gcs = shared.facts().gcs_status();
     status.nodes.sort_by_key(|node| node.spec.id != shared.spec.id);
     status
 }

@@ -1,8 +1,9 @@
 //! Who belongs to the cluster: this node's own place in it, and the connections to the others.
 //!
-//! Owns: a thread that registers the node with the control store, renews its lease, and looks who else is there; and calling
-//! on those. Invariants: of two nodes the one with the smaller id calls; a node that was declared dead ends itself; the head
-//! declares dead whoever has a lease and no connection for [`UNCONNECTED_MAX`].
+//! Owns: finding the cluster through any of its nodes; a thread that registers the node with the control store, renews its
+//! lease, and looks who else is there; and calling on those. Invariants: of two nodes the one with the smaller id calls; a
+//! node that was declared dead ends itself. A node is declared dead when its lease has ended ([`LEASE_MS`]), or, by the node
+//! that leads the control store, when it has had no connection to that for [`UNCONNECTED_MAX`] and its process has ended.
 
 use std::{
     collections::BTreeMap,
@@ -18,25 +19,27 @@ use actinic_gcs::{
 };
 use actix::ArbiterHandle;
 
-use super::{peers, NodeError, NodeShared};
+use super::{
+    fence::{self, core::LEASE_MS},
+    group::GroupRow,
+    peers, Facts, NodeError, NodeShared,
+};
 use crate::{
     gcs_client::GcsError,
     gcs_net::{
         ask_admin, handshake,
         wire::{Membership, Purpose, Refusal},
-        AdminAsk, NetError,
+        AdminAnswer, AdminAsk, NetError, RemoteGcs,
     },
 };
 
-/// How long a node may be silent towards the control store.
-const LEASE_MS: u64 = 5_000;
 /// Between renewals.
 const RENEW: Duration = Duration::from_millis(1_000);
 /// Between looks at who is there.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a call may take.
 const CALL_MAX: Duration = Duration::from_secs(2);
-/// How long a node may be without a connection to the head.
+/// How long a node may be without a connection to the leader's node, before that looks whether it has ended.
 const UNCONNECTED_MAX: Duration = Duration::from_secs(3);
 
 /// The thread; it ends when this is dropped.
@@ -44,14 +47,48 @@ pub(super) struct Members {
     _end: mpsc::Sender<()>,
 }
 
-/// The id of the cluster that `head` belongs to. Whoever has no token learns nothing but that.
-pub(super) fn discover(head: &str, token: Option<&str>) -> Result<u128, NodeError> {
-    let nobody = Membership::new(0, token.map(str::to_owned)).map_err(|error| NodeError::Refused(error.to_string()))?;
-    match ask_admin(head, &nobody, &AdminAsk::Status) {
-        Err(NetError::Refused { refusal: Refusal::Cluster { here, .. }, .. }) => Ok(here),
-        Err(error) => Err(error.into()),
-        Ok(_) => Err(NodeError::NoCluster { address: head.to_owned(), why: "it has no cluster id".to_owned() }),
+/// The cluster to which these nodes belong, separated by commas, and where each shard of its control store is reached: as
+/// the first says that answers. Whoever has no token learns nothing but the cluster's id.
+pub(super) fn discover(nodes: &str, token: Option<&str>) -> Result<(u128, Vec<Vec<String>>), NodeError> {
+    let mut failed = None;
+    for node in nodes.split(',').map(str::trim).filter(|node| !node.is_empty()) {
+        match discover_at(node, token) {
+            Ok((cluster, mut shards)) => {
+                shards.retain(|addresses| !addresses.is_empty());
+                let found = if shards.is_empty() { vec![vec![node.to_owned()]] } else { shards };
+                return Ok((cluster, found));
+            }
+            Err(error) => failed = Some(error),
+        }
     }
+    let nobody = || NodeError::NoCluster { address: nodes.to_owned(), why: "no address was given".to_owned() };
+    Err(failed.unwrap_or_else(nobody))
+}
+
+fn discover_at(node: &str, token: Option<&str>) -> Result<(u128, Vec<Vec<String>>), NodeError> {
+    let refused = |error: crate::gcs_net::wire::EmptyToken| NodeError::Refused(error.to_string());
+    let nobody = Membership::new(0, token.map(str::to_owned)).map_err(refused)?;
+    let cluster = match ask_admin(node, &nobody, &AdminAsk::Status) {
+        Err(NetError::Refused { refusal: Refusal::Cluster { here, .. }, .. }) => here,
+        Err(error) => return Err(error.into()),
+        Ok(_) => {
+            return Err(NodeError::NoCluster { address: node.to_owned(), why: "it has no cluster id".to_owned() });
+        }
+    };
+    let member = Membership { cluster, ..nobody };
+    match ask_admin(node, &member, &AdminAsk::Contacts)? {
+        AdminAnswer::Contacts(shards) => Ok((cluster, shards)),
+        _ => Ok((cluster, Vec::new())),
+    }
+}
+
+/// A cluster begins: how many replicas its control store is to have is written down.
+pub(super) fn found(gcs: &RemoteGcs, replicas: u32) -> Result<(), NodeError> {
+    let begin = || match GroupRow::read(gcs)? {
+        row if row.wanted == 0 => GroupRow { wanted: replicas.max(1), ..row }.write(gcs),
+        _ => Ok(()),
+    };
+    begin().map_err(|error| NodeError::Refused(error.to_string()))
 }
 
 /// Registers the node and starts the thread.
@@ -59,18 +96,24 @@ pub(super) fn start(shared: Arc<NodeShared>, arbiter: ArbiterHandle) -> Result<M
     if let Some(lead) = shared.callers.get() {
         lead(arbiter.clone());
     }
+    let sent = shared.now();
     let register = NodeWrite::Register { node: Box::new(shared.spec.clone()), lease_ms: LEASE_MS };
     shared.gcs.write(register).map_err(|error| NodeError::Refused(error.to_string()))?;
+    shared.set_renewed(sent);
+    if let Ok(facts) = nodes(&shared).and_then(|nodes| Ok(Facts { nodes, row: GroupRow::read(&shared.gcs)? })) {
+        shared.set_facts(facts);
+    }
     let (end, ended) = mpsc::channel();
     let thread = thread::Builder::new().name("actinic-members".to_owned());
     thread.spawn(move || keep(&shared, &arbiter, &ended)).map_err(NodeError::Folder)?;
     Ok(Members { _end: end })
 }
 
-/// Says goodbye.
+/// Says goodbye, unless this node takes all of the control store with it: then nobody is left to hear.
 pub(super) fn leave(shared: &NodeShared) {
-    // A head takes its control store with it: nobody is left to hear.
-    if !shared.spec.head {
+    let others =
+        shared.facts().row.voters.iter().flat_map(|voters| voters.values()).any(|at| *at != shared.card.address);
+    if others || !shared.spec.head {
         let left = NodeWrite::MarkDead { node: shared.spec.id, cause: NodeDeath::Left, lease_until: None };
         drop(shared.gcs.submit(actinic_gcs::shard::Request::Write(left.into())));
         thread::sleep(Duration::from_millis(20));
@@ -83,18 +126,21 @@ fn keep(shared: &Arc<NodeShared>, arbiter: &ArbiterHandle, ended: &mpsc::Receive
     while matches!(ended.recv_timeout(LOOK), Err(mpsc::RecvTimeoutError::Timeout)) {
         if renewed.elapsed() >= RENEW {
             renewed = Instant::now();
+            let sent = shared.now();
             let renewal = NodeWrite::Heartbeat { node: shared.spec.id, lease_ms: LEASE_MS };
             match shared.gcs.write(renewal) {
                 Err(GcsError::Refused(TableError::NodeDead(_))) => {
-                    tracing::error!("this node was declared dead, and ends: others do its work by now");
-                    return shared.stop();
+                    return shared.fence("it was declared dead, and others do its work by now; start a new node");
                 }
                 Err(error) => tracing::warn!(%error, "the node's lease was not renewed"),
-                Ok(_) => {}
+                Ok(_) => shared.set_renewed(sent),
             }
         }
-        match nodes(shared) {
-            Ok(nodes) => look(shared, arbiter, &nodes, &mut unconnected),
+        match nodes(shared).and_then(|nodes| Ok(Facts { nodes, row: GroupRow::read(&shared.gcs)? })) {
+            Ok(facts) => {
+                look(shared, arbiter, &facts.nodes, &mut unconnected);
+                shared.set_facts(facts);
+            }
             Err(error) => tracing::warn!(%error, "the cluster's nodes are not known"),
         }
     }
@@ -132,12 +178,18 @@ fn look(
         if me < node && (first || since.elapsed() > LOOK) {
             call(shared, arbiter, info);
         }
-        if shared.spec.head && since.elapsed() > UNCONNECTED_MAX {
-            tracing::warn!(%node, "a node has no connection to the head, and is declared dead");
+        if since.elapsed() > UNCONNECTED_MAX && leads(shared) && fence::has_ended_now(&info.spec.address) {
+            tracing::warn!(%node, "a node's process has ended, and the node is declared dead");
             let lost = NodeWrite::MarkDead { node, cause: NodeDeath::ConnectionLost, lease_until: None };
             let _ = shared.gcs.write(lost);
         }
     }
+}
+
+/// Whether the control store is led from here.
+fn leads(shared: &NodeShared) -> bool {
+    let status = shared.server.upgrade().and_then(|server| server.replica(0));
+    status.is_some_and(|status| status.leads)
 }
 
 /// Calls on a node; whatever goes wrong, it is called again at the next look.

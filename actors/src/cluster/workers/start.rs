@@ -92,9 +92,10 @@ pub(super) async fn attend(
     let input = child.stdin.take();
     let ended = tokio::select! {
         ended = child.wait() => ended,
-        _ = stopped => {
+        stopped = stopped => {
             drop(input);
-            match timeout(GRACE, child.wait()).await {
+            let grace = if stopped.is_ok() { Duration::ZERO } else { GRACE };
+            match timeout(grace, child.wait()).await {
                 Ok(ended) => ended,
                 Err(_) => {
                     let _ = child.start_kill();

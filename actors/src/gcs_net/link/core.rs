@@ -177,6 +177,11 @@ impl LinkCore {
                 }
                 // The client sends it again after a while.
                 AnswerFrame::Reply { outcome: Err(RequestError::Busy), .. } => {}
+                AnswerFrame::Members(addresses) => {
+                    for address in addresses {
+                        self.place_of(address);
+                    }
+                }
                 AnswerFrame::NotLeader { leader } => elsewhere = Some(leader.or(elsewhere.flatten())),
                 // Who does not lead is of no use, opened anew or not.
                 AnswerFrame::Reopened if !self.leads(attempt) => {}

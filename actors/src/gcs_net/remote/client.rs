@@ -11,7 +11,9 @@ use std::{
 
 use actinic_gcs::{
     shard::{ClientId, Request, SubscriptionId},
-    Millis,
+    spec::NodeDeath,
+    tables::NodeWrite,
+    Millis, NodeId,
 };
 use actix::prelude::*;
 
@@ -19,7 +21,7 @@ use super::{Event, Shared, Waiter};
 use crate::{
     gcs_client::{
         core::{ClientCore, ClientEffect},
-        messages::{Answers, Ask},
+        messages::{AnswerFrame, Answers, Ask},
         OnChange,
     },
     gcs_net::{
@@ -89,6 +91,15 @@ impl RemoteClient {
         }
     }
 
+    /// A node's lease has run out: it is dead, unless it is renewed before this is written.
+    fn judge(&mut self, node: NodeId, lease_until: Millis) {
+        let lost = NodeWrite::MarkDead { node, cause: NodeDeath::LeaseExpired, lease_until: Some(lease_until) };
+        // Nobody waits for the answer: who is still dead is judged again.
+        let (answer, _) = mpsc::sync_channel(1);
+        *self.shared.unanswered.lock() += 1;
+        self.core.write(lost.into(), Waiter { answer, shared: self.shared.clone() });
+    }
+
     fn unsubscribe(&mut self, subscription: SubscriptionId) {
         self.callbacks.remove(&subscription);
         self.core.unsubscribe(subscription);
@@ -146,6 +157,10 @@ impl Handler<Answers> for RemoteClient {
     fn handle(&mut self, answers: Answers, ctx: &mut Context<Self>) {
         let now = self.now();
         for frame in answers.frames {
+            if let AnswerFrame::LeaseExpired { node, lease_until } = frame {
+                self.judge(node, lease_until);
+                continue;
+            }
             self.core.on_answer(now, answers.shard, frame, &mut self.effects);
         }
         self.carry_out(ctx);

@@ -13,6 +13,7 @@ use std::{
 
 use actinic_gcs::store::StoreError;
 use actix::prelude::*;
+use parking_lot::Mutex;
 use tokio::{
     sync::Semaphore,
     time::{sleep, Instant},
@@ -23,7 +24,7 @@ use crate::{
     gcs_client::{messages::GetStatus, GcsShard, ShardSetup, ShardStore},
     gcs_net::{
         connection::Newest,
-        listener::{Door, Listener, RefusedCallers, Route, Visitors},
+        listener::{Door, Listener, RefusedCallers, Route, Routes, Visitors},
         peers::TcpLinks,
         roster::Roster,
         wire::Membership,
@@ -34,8 +35,36 @@ use crate::{
 /// How long a replica may take to open.
 const OPEN_MAX: Duration = Duration::from_secs(30);
 
-/// What the server's thread hands back once all replicas are open.
-pub(super) type Started = (System, BTreeMap<usize, Addr<GcsShard>>);
+/// What the server's thread and its owner share.
+#[derive(Clone)]
+pub(super) struct Common {
+    pub(super) membership: Membership,
+    pub(super) routes: Routes,
+    pub(super) roster: Arc<Roster>,
+    /// One a replica; the server's thread ends them.
+    arbiters: Arc<Mutex<Vec<Arbiter>>>,
+}
+
+impl Common {
+    pub(super) fn new(membership: Membership) -> Self {
+        Self { membership, routes: Routes::default(), roster: Arc::default(), arbiters: Arc::default() }
+    }
+
+    pub(super) fn shards(&self) -> BTreeMap<usize, Addr<GcsShard>> {
+        self.routes.read().iter().map(|(index, route)| (*index, route.shard.clone())).collect()
+    }
+
+    /// Starts a replica; to be called on the server's thread. It is not open yet.
+    pub(super) fn start(&self, spec: ShardSpec) -> Result<Addr<GcsShard>, ServerError> {
+        let index = spec.index;
+        let arbiter = Arbiter::try_new().map_err(|error: io::Error| ServerError::Thread(Some(error)))?;
+        let route = start_shard(spec, self.membership.clone(), self.roster.clone(), arbiter.handle());
+        let shard = route.shard.clone();
+        self.routes.write().insert(index, route);
+        self.arbiters.lock().push(arbiter);
+        Ok(shard)
+    }
+}
 
 /// Opens the store and closes it again: an error here is clearer than one in a log.
 pub(super) fn check_store(store: &ShardStore) -> Result<(), StoreError> {
@@ -54,29 +83,24 @@ pub(super) fn serve(
     config: ServerConfig,
     visitors: Option<Visitors>,
     (places, refused): (Arc<Semaphore>, RefusedCallers),
-    started: &mpsc::SyncSender<Result<Started, ServerError>>,
+    common: Common,
+    started: &mpsc::SyncSender<Result<System, ServerError>>,
 ) {
     let runner = System::new();
     let system = System::current();
-    let mut arbiters = Vec::new();
     let beginning = runner.block_on(async {
         let address = config.listen;
         let listener =
             tokio::net::TcpListener::from_std(listener).map_err(|source| ServerError::Listen { address, source })?;
-        let (mut routes, roster) = (BTreeMap::new(), Arc::new(Roster::default()));
-        for spec in config.shards {
-            let arbiter = Arbiter::try_new().map_err(|error: io::Error| ServerError::Thread(Some(error)))?;
-            routes.insert(spec.index, start_shard(spec, config.membership.clone(), roster.clone(), arbiter.handle()));
-            arbiters.push(arbiter);
-        }
-        let shards: BTreeMap<_, _> = routes.iter().map(|(index, route)| (*index, route.shard.clone())).collect();
+        config.shards.into_iter().try_for_each(|spec| common.start(spec).map(drop))?;
+        let (routes, roster) = (common.routes.clone(), common.roster.clone());
         let newest = Arc::new(Newest::default());
         let (membership, limits) = (config.membership, config.limits);
         Listener::new(listener, Door { membership, routes, limits, places, refused, newest, roster, visitors }).start();
-        for (shard, addr) in &shards {
+        for (shard, addr) in &common.shards() {
             opened(*shard, addr).await?;
         }
-        Ok((system.clone(), shards))
+        Ok(system.clone())
     });
     let runs = beginning.is_ok();
     if started.send(beginning).is_ok() && runs {
@@ -84,7 +108,7 @@ pub(super) fn serve(
             tracing::error!(%error, "the control store's server ended badly");
         }
     }
-    for arbiter in arbiters {
+    for arbiter in std::mem::take(&mut *common.arbiters.lock()) {
         arbiter.stop();
         if arbiter.join().is_err() {
             tracing::error!("a thread of a control store's shard panicked");
@@ -102,7 +126,7 @@ fn start_shard(spec: ShardSpec, membership: Membership, roster: Arc<Roster>, arb
     Route { replica: id, shard, arbiter }
 }
 
-async fn opened(shard: usize, addr: &Addr<GcsShard>) -> Result<(), ServerError> {
+pub(super) async fn opened(shard: usize, addr: &Addr<GcsShard>) -> Result<(), ServerError> {
     let since = Instant::now();
     while since.elapsed() < OPEN_MAX {
         match addr.send(GetStatus).await {

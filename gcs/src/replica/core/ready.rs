@@ -10,7 +10,7 @@ use raft::{
     Ready, Storage,
 };
 
-use super::{Asked, Pending, ReplicaCore};
+use super::{Asked, Pending, ReplicaCore, LEASE_GRACE_MS};
 use crate::{
     replica::{
         entry::{self, Proposal},
@@ -300,6 +300,9 @@ impl ReplicaCore {
         }
         let led = self.leads && !leads;
         (self.leader, self.leads) = (leader, leads);
+        if leads {
+            self.looked_at_leases = self.now.after(LEASE_GRACE_MS);
+        }
         if led {
             self.give_up(effects);
         }

@@ -7,12 +7,12 @@
 use std::error::Error;
 
 use actinic_actors::{cluster::wire::ClassSpec, options::SchedulingStrategy};
-use actinic_gcs::{resources::CPU, NodeId, ResourceSet};
+use actinic_gcs::NodeId;
 
 use super::Options;
 use crate::{
     model::{Model, MS},
-    plan::{Plan, Step, Tasks},
+    plan::{plain, Plan, Step, Tasks},
     show::{self, Line, Plot},
     world::{Settings, World},
 };
@@ -27,8 +27,8 @@ const END_NS: u64 = 120_000 * MS;
 /// The graph: the task of a rank in a round needs the rank's own and its left neighbour's of the round before.
 fn ring(bytes: u64, model: &Model) -> Plan {
     let on = |rank: u32| ClassSpec {
-        demand: ResourceSet::new().with(CPU, 1.0),
         strategy: SchedulingStrategy::NodeAffinity { node: NodeId(u128::from(rank) + 1), soft: false },
+        ..plain()
     };
     let chunk = bytes / u64::from(RANKS);
     let adding = (u128::from(chunk) * 1_000_000_000 / u128::from(ADD_BYTES_PER_S)) as u64;

@@ -104,8 +104,16 @@ pub(crate) fn figure(options: &Options) -> Result<(), Box<dyn Error>> {
             format!("{:.0}", row.core_ns[1]),
         ]
     });
-    let head =
-        ["tasks of", "nodes", "half the nodes", "nine of ten", "CPUs busy", "of all", "submit ns/task", "global ns/task"];
+    let head = [
+        "tasks of",
+        "nodes",
+        "half the nodes",
+        "nine of ten",
+        "CPUs busy",
+        "of all",
+        "submit ns/task",
+        "global ns/task",
+    ];
     show::table("One driver: how its work spreads", &head, &cells.collect::<Vec<_>>());
     let line = |task_ms: u64| Line {
         name: format!("tasks of {task_ms} ms"),

@@ -95,7 +95,7 @@ pub(crate) fn one(seed: u64) -> Result<Outcome, String> {
 /// A graph of tasks of several classes; what comes later may need what came before.
 fn program(rng: &mut Rng, nodes: u32, cpus: f64) -> Plan {
     let affine = NodeId(u128::from(rng.below(u64::from(nodes))) + 1);
-    let of = |cpus: f64, strategy| ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy };
+    let of = |cpus: f64, strategy| ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy, ..plain() };
     let classes = vec![
         plain(),
         of(1.0, SchedulingStrategy::Spread),

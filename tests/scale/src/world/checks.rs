@@ -32,7 +32,12 @@ impl World {
                 found.push(format!("node {}: {} of {} CPUs are free", node.id.0, free.units(), all.units()));
             }
             if load.waiting > 0 {
-                found.push(format!("node {}: {} leases are wanted: {:?}", node.id.0, load.waiting, node.local.waiting()));
+                found.push(format!(
+                    "node {}: {} leases are wanted: {:?}",
+                    node.id.0,
+                    load.waiting,
+                    node.local.waiting()
+                ));
             }
             if !node.pool.is_empty() {
                 found.push(format!("node {}: {} workers are left", node.id.0, node.pool.len()));

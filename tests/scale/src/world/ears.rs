@@ -6,10 +6,10 @@
 use actinic_actors::cluster::{
     global::GlobalEvent,
     local::LocalEvent,
-    wire::{FromNode, NodeFrame, ProcessId, ToNode},
+    wire::{DataFrame, FromNode, LeaseId, NodeFrame, ProcessId, RunTask, ToNode, WireValue},
     workers::PoolEvent,
 };
-use actinic_gcs::NodeId;
+use actinic_gcs::{FunctionId, JobId, NodeId, TaskId};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -24,12 +24,48 @@ pub(super) fn encoded(frame: &impl Serialize) -> u64 {
     rmp_serde::to_vec(frame).map_or(0, |body| body.len() as u64) + 4
 }
 
-/// What travels for one message of two processes, with the envelope of a relay: measured on true frames by
-/// `the_sizes_of_tasks_on_the_wire_are_true`.
-pub(super) fn data_bytes(data: &Data) -> u64 {
-    match data {
-        Data::Run(_, task) => 119 + task.bytes,
-        Data::Done { .. } => 71,
+/// What travels for a message of two processes: bytes of true frames about an empty task, encoded once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    run: u64,
+    done: u64,
+}
+
+impl Sizes {
+    /// Encodes the frames.
+    pub(super) fn measured() -> Self {
+        let lease = LeaseId { node: NodeId(u128::MAX), number: 1_000 };
+        let task = TaskId::driver(JobId(1)).child(1);
+        let run = RunTask {
+            id: task,
+            parent: TaskId::driver(JobId(1)),
+            function: FunctionId(u128::MAX),
+            num_returns: 1,
+            args: Vec::new(),
+            gpus: Vec::new(),
+        };
+        let outcomes = vec![Ok(WireValue::default())];
+        let done = DataFrame::Done { lease, task, ran_us: 1_000, outcomes };
+        Self { run: encoded(&DataFrame::Run(lease, Box::new(run))), done: encoded(&done) }
+    }
+
+    fn of(self, data: &Data) -> u64 {
+        match data {
+            Data::Run(_, task) => self.run + task.bytes,
+            Data::Done { .. } => self.done,
+            // Ids of tasks, and about as much as the rest of an end.
+            Data::TakeBack(_, tasks) | Data::GivenBack(_, tasks) => self.done + 18 * tasks.len() as u64,
+        }
+    }
+}
+
+fn name_of_data(data: &Data, between: bool) -> &'static str {
+    match (data, between) {
+        (Data::Run(..), false) => "run",
+        (Data::Run(..), true) => "run, between nodes",
+        (Data::Done { .. }, false) => "done",
+        (Data::Done { .. }, true) => "done, between nodes",
+        (Data::TakeBack(..) | Data::GivenBack(..), _) => "back",
     }
 }
 
@@ -42,7 +78,7 @@ fn name_of(frame: &NodeFrame) -> &'static str {
         NodeFrame::Return(_) => "return, to a node",
         NodeFrame::Gone { .. } | NodeFrame::JobGone(_) => "gone",
         NodeFrame::FetchExe { .. } | NodeFrame::ExePart { .. } => "executable",
-        NodeFrame::Hello(_) | NodeFrame::Infeasible { .. } => "other",
+        NodeFrame::Hello(_) | NodeFrame::Actor { .. } | NodeFrame::HoldReplica { .. } => "other",
     }
 }
 
@@ -56,7 +92,8 @@ impl World {
                 let name = match frame {
                     ToNode::Demand(_) => "demand",
                     ToNode::Return(_) => "return",
-                    ToNode::Ready | ToNode::Relay { .. } => "ready",
+                    ToNode::Blocked(_) | ToNode::Unblocked(_) => "blocked",
+                    _ => "ready",
                 };
                 self.meter.sent(name, 1, encoded(frame));
             }
@@ -68,8 +105,7 @@ impl World {
 
     pub(super) fn count_data(&mut self, data: &[Data]) {
         for one in data {
-            let name = if matches!(one, Data::Run(..)) { "run" } else { "done" };
-            self.meter.sent(name, 1, data_bytes(one));
+            self.meter.sent(name_of_data(one, false), 1, self.sizes.of(one));
         }
     }
 
@@ -128,8 +164,7 @@ impl World {
         let leaves = node.card_free;
         if let Between::Relay { data, .. } = &what {
             for one in data {
-                let name = if matches!(one, Data::Run(..)) { "run, between nodes" } else { "done, between nodes" };
-                self.meter.sent(name, 1, data_bytes(one));
+                self.meter.sent(name_of_data(one, true), 1, self.sizes.of(one));
             }
         } else {
             self.meter.sent(name, 1, bytes);
@@ -167,7 +202,9 @@ impl World {
             }
             Up::Frame(ToNode::Return(lease)) => self.to_node(at, lease.node, NodeFrame::Return(lease)),
             Up::Frame(ToNode::Ready) => self.tell_pool(at, MAIN, PoolEvent::Ready(id.worker)),
-            Up::Frame(ToNode::Relay { .. }) => {}
+            Up::Frame(ToNode::Blocked(lease)) => self.tell_local(at, MAIN, LocalEvent::Blocked(lease)),
+            Up::Frame(ToNode::Unblocked(lease)) => self.tell_local(at, MAIN, LocalEvent::Unblocked(lease)),
+            Up::Frame(_) => {}
             Up::Relay(to, data) => self.relay(at, id, to, data),
             Up::Closed if self.procs[process as usize].is_driver => self.process_gone(at, MAIN, id, "it hung up"),
             Up::Closed => {
@@ -180,7 +217,7 @@ impl World {
     fn relay(&mut self, at: u32, from: ProcessId, to: ProcessId, data: Vec<Data>) {
         let ready = self.arbiter(at, data.len() as u64);
         if to.node != self.nodes[at as usize].id {
-            let bytes = data.iter().map(data_bytes).sum();
+            let bytes = data.iter().map(|one| self.sizes.of(one)).sum();
             return self.between(at, self.index(to.node), ready, bytes, "", Between::Relay { to, from, data });
         }
         if let Some(process) = self.nodes[at as usize].procs.get(&to.worker).copied() {
@@ -204,13 +241,10 @@ impl World {
         let (id, me) = (self.nodes[from as usize].id, self.nodes[at as usize].id);
         let ready = self.arbiter(at, 1);
         match frame {
-            NodeFrame::Hello(_) => {}
+            NodeFrame::Hello(_) | NodeFrame::Actor { .. } | NodeFrame::HoldReplica { .. } => {}
             NodeFrame::Load(load) => self.tell_global_at(at, MAIN, ready, GlobalEvent::Load(id, load)),
             NodeFrame::Spilled(spilled) => self.tell_global_at(at, MAIN, ready, GlobalEvent::Spilled(spilled)),
             NodeFrame::Place(placed) => self.tell_local_at(at, MAIN, ready, LocalEvent::Place(placed)),
-            NodeFrame::Infeasible { owner, class, reason } => {
-                self.to_process(at, owner, FromNode::Infeasible { class, reason });
-            }
             NodeFrame::ForProcess { to, frame } if to.node == me => self.to_process(at, to, *frame),
             NodeFrame::ForProcess { .. } => {}
             NodeFrame::Return(lease) => self.tell_local_at(at, MAIN, ready, LocalEvent::Return(lease)),

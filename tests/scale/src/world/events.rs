@@ -21,6 +21,10 @@ use crate::{plan::SimTask, rng::Rng};
 pub(crate) enum Data {
     /// Run it.
     Run(LeaseId, SimTask),
+    /// Give these back, unless they have begun.
+    TakeBack(LeaseId, Vec<TaskId>),
+    /// These have not begun, and will not.
+    GivenBack(LeaseId, Vec<TaskId>),
     /// It has ended.
     Done {
         /// Under this lease.

@@ -122,8 +122,7 @@ impl World {
 
     pub(super) fn look(&mut self) {
         self.queue.at(self.now + LOOK_NS, Event::Look);
-        let alive: Vec<u32> =
-            (0..self.settings.nodes).filter(|node| self.nodes[*node as usize].alive).collect();
+        let alive: Vec<u32> = (0..self.settings.nodes).filter(|node| self.nodes[*node as usize].alive).collect();
         for (at, one) in alive.iter().enumerate() {
             for other in &alive[at + 1..] {
                 let knows = |a: u32, b: u32| self.nodes[a as usize].hub.contains_key(&b);

@@ -130,7 +130,7 @@ impl NodeSim {
             alive: true,
             local: LocalCore::new(id, NodeResources::new(resources)),
             global,
-            pool: PoolCore::new(),
+            pool: PoolCore::new().with_hosts_max(settings.cpus as usize),
             hub: BTreeMap::new(),
             procs: BTreeMap::new(),
             codes: BTreeMap::new(),
@@ -192,6 +192,8 @@ impl World {
             LocalEvent::Demand(owner, code, demand) => core.on_demand(now, owner, &code, demand, &mut effects),
             LocalEvent::Place(placed) => core.on_place(now, *placed),
             LocalEvent::Return(lease) => core.on_return(lease, &mut effects),
+            LocalEvent::Blocked(lease) => core.on_blocked(lease),
+            LocalEvent::Unblocked(lease) => core.on_unblocked(lease),
             LocalEvent::Worker(lease, worker) => core.on_worker(lease, worker, &mut effects),
             LocalEvent::NoWorker(lease, reason) => core.on_no_worker(lease, &reason, &mut effects),
             LocalEvent::Gone(process) => core.on_gone(process, &mut effects),
@@ -231,9 +233,9 @@ impl World {
     fn local_effects(&mut self, at: u32, effects: Vec<LocalEffect>) {
         for effect in effects {
             match effect {
-                LocalEffect::NeedWorker { lease, code } => {
+                LocalEffect::NeedWorker { lease, purpose, code } => {
                     let when = self.now + self.model.each_lease_ns;
-                    self.mail(at, SCHEDULING, PROCESSES, when, Event::Pool(at, PoolEvent::Need(lease, code)));
+                    self.mail(at, SCHEDULING, PROCESSES, when, Event::Pool(at, PoolEvent::Need(lease, purpose, code)));
                 }
                 LocalEffect::Ended(lease) => self.tell_pool(at, SCHEDULING, PoolEvent::Ended(lease)),
                 LocalEffect::Grant { owner, class, lease, worker, gpus } => {
@@ -363,6 +365,9 @@ impl World {
                     self.tell_local(at, SCHEDULING, LocalEvent::Place(placed));
                 }
                 GlobalEffect::Place(node, placed) => self.to_node(at, node, NodeFrame::Place(placed)),
+                GlobalEffect::Hopeless(owner, class, reason) => {
+                    self.to_process(at, owner, FromNode::Hopeless { class, reason });
+                }
             }
         }
     }
@@ -381,11 +386,11 @@ impl World {
             PoolEvent::Part(_, offset, _) => self.on_part(at, offset),
             event => self.meter.timed(Core::Pool, || match event {
                 PoolEvent::Job(code, ahead) => core.on_job(&code, ahead, &mut effects),
-                PoolEvent::Need(lease, code) => core.on_need(lease, &code, &mut effects),
+                PoolEvent::Need(lease, purpose, code) => core.on_need(lease, purpose, &code, &mut effects),
                 PoolEvent::Ended(lease) => core.on_ended(now, lease, &mut effects),
                 PoolEvent::Ready(worker) => core.on_ready(now, worker, &mut effects),
                 PoolEvent::JobGone(job) => core.on_job_gone(job, &mut effects),
-                PoolEvent::Lost(_) | PoolEvent::Part(..) => {}
+                PoolEvent::Lost(_) | PoolEvent::Part(..) | PoolEvent::Kill(..) => {}
             }),
         }
         self.pool_effects(at, effects);
@@ -456,7 +461,8 @@ impl World {
     /// A worker process has come up: it calls, is let in, and says that it is ready.
     pub(super) fn on_started(&mut self, at: u32, worker: WorkerId) {
         let node = &self.nodes[at as usize];
-        let Some(code) = node.codes.get(&worker).filter(|_| node.alive && node.running.contains(&worker)).cloned() else {
+        let Some(code) = node.codes.get(&worker).filter(|_| node.alive && node.running.contains(&worker)).cloned()
+        else {
             return;
         };
         let number = self.add_process(at, ProcessId { node: node.id, worker }, code);

@@ -24,6 +24,8 @@ use crate::{
 
 /// Between looks while tasks wait, as in `core_worker.rs`.
 const BUSY_TICK_NS: u64 = MS;
+/// Between looks while tasks are under way, as in `core_worker.rs`.
+const WORK_TICK_NS: u64 = 5 * MS;
 /// Between looks while leases are held, as in `core_worker.rs`.
 const IDLE_TICK_NS: u64 = 50 * MS;
 /// How often a task whose worker was lost runs again, as in `core_worker.rs`.
@@ -62,7 +64,7 @@ pub(super) struct Proc {
 
 impl Proc {
     pub(super) fn new(id: ProcessId, node: u32, code: Arc<JobCode>, epoch_ms: u64) -> Self {
-        let mut submit = SubmitCore::default();
+        let mut submit = SubmitCore::at(id.node);
         let classes = vec![submit.class(&crate::plan::plain())];
         Self {
             id,
@@ -168,7 +170,10 @@ impl World {
                 SubmitEffect::Send { lease, worker, task, .. } => {
                     runs.entry(worker).or_default().push(Data::Run(lease, task));
                 }
-                SubmitEffect::Infeasible(task, _) => self.ended(process, &task, true),
+                SubmitEffect::TakeBack { lease, worker, tasks } => {
+                    self.send_data(process, worker, vec![Data::TakeBack(lease, tasks)]);
+                }
+                SubmitEffect::Cancelled(task) | SubmitEffect::Infeasible(task, _) => self.ended(process, &task, true),
                 SubmitEffect::Lost(task, _) => self.lost(process, task),
             }
         }
@@ -260,6 +265,14 @@ impl World {
             match one {
                 Data::Run(lease, task) => runs.push((lease, task)),
                 Data::Done { lease, task, ran_us } => dones.push((lease, task, ran_us)),
+                Data::TakeBack(lease, tasks) => self.give_back(process, from, lease, &tasks),
+                Data::GivenBack(lease, tasks) => {
+                    let now = self.process_millis(process);
+                    let (core, mut effects) = (&mut self.procs[process as usize].submit, Vec::new());
+                    self.meter.timed(Core::Submit, || core.on_given_back(now, lease, &tasks, &mut effects));
+                    self.carry_out(process, effects);
+                    self.notify(process);
+                }
             }
         }
         if !runs.is_empty() {
@@ -336,10 +349,15 @@ impl World {
         }
         let (core, mut effects) = (&mut proc.submit, Vec::new());
         self.meter.timed(Core::Submit, || core.on_time(now, &mut effects));
-        let (queued, holds) = (proc.submit.has_queued(), proc.submit.holds_any());
-        if queued || holds {
-            let wait = if queued { BUSY_TICK_NS } else { IDLE_TICK_NS };
-            self.queue.at(self.now + wait, Event::Tick(process));
+        let submit = &proc.submit;
+        let pause = match (submit.has_queued(), submit.has_under_way(), submit.holds_any()) {
+            (true, ..) => Some(BUSY_TICK_NS),
+            (_, true, _) => Some(WORK_TICK_NS),
+            (.., true) => Some(IDLE_TICK_NS),
+            _ => None,
+        };
+        if let Some(pause) = pause {
+            self.queue.at(self.now + pause, Event::Tick(process));
         } else if std::mem::take(&mut proc.notified) {
             self.queue.at(self.now, Event::Tick(process));
         } else {

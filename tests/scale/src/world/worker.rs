@@ -9,11 +9,11 @@ use std::{
     rc::Rc,
 };
 
-use actinic_actors::cluster::wire::{LeaseId, ProcessId};
+use actinic_actors::cluster::wire::{LeaseId, ProcessId, ToNode};
 use actinic_gcs::TaskId;
 
 use super::{
-    events::{Data, Event},
+    events::{Data, Event, Up},
     World,
 };
 use crate::plan::SimTask;
@@ -49,6 +49,8 @@ pub(super) struct Lane {
     parent_of: BTreeMap<TaskId, u64>,
     next: u64,
     busy: bool,
+    /// The lease of which the node was told that all waits.
+    told: Option<LeaseId>,
     last_done: u64,
     /// Time in which it ran tasks.
     ran_ns: u64,
@@ -72,6 +74,11 @@ impl World {
 
     /// Begins what is next, unless something runs.
     fn run_next(&mut self, process: u32) {
+        self.begin_next(process);
+        self.tell_whether_blocked(process);
+    }
+
+    fn begin_next(&mut self, process: u32) {
         let now = self.now;
         let lane = &mut self.procs[process as usize].lane;
         if lane.busy {
@@ -100,6 +107,35 @@ impl World {
             lane.parents.insert(lane.next, Parent { here, left });
         }
         self.queue.at(at, Event::Ran(process, done));
+    }
+
+    /// An owner wants tasks back that have not begun.
+    pub(super) fn give_back(&mut self, process: u32, to: ProcessId, lease: LeaseId, tasks: &[TaskId]) {
+        let lane = &mut self.procs[process as usize].lane;
+        let mut given = Vec::new();
+        lane.waiting.retain(|here| {
+            let goes = here.owner == to && here.lease == lease && tasks.contains(&here.task.id);
+            if goes {
+                given.push(here.task.id);
+            }
+            !goes
+        });
+        if !given.is_empty() {
+            self.send_data(process, to, vec![Data::GivenBack(lease, given)]);
+        }
+    }
+
+    /// Tells the node whether all that runs here waits, when that changes.
+    fn tell_whether_blocked(&mut self, process: u32) {
+        let lane = &mut self.procs[process as usize].lane;
+        let waits = (!lane.busy).then(|| lane.parents.values().next_back().map(|parent| parent.here.lease)).flatten();
+        let word = match (lane.told, waits) {
+            (None, Some(lease)) => ToNode::Blocked(lease),
+            (Some(lease), None) => ToNode::Unblocked(lease),
+            _ => return,
+        };
+        lane.told = waits;
+        self.send_up(process, Up::Frame(word));
     }
 
     /// Runs a child that nobody has begun, if there is one.

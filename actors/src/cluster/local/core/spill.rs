@@ -1,0 +1,164 @@
+//! What is better done elsewhere: which demands this node serves, and which spill over.
+//!
+//! Owns: that choice. Invariant: whatever can be done here is done here in the end: who would rather be elsewhere waits for
+//! that no longer than [`LOCALITY_MS`].
+
+use actinic_gcs::{Millis, NodeId};
+
+use super::{
+    Key, LocalCore, LocalEffect, Wanted, LOCALITY_MS, RECALL_AFTER_MS, REFRESH_MS, SPILL_AFTER_MS, TELL_EVERY_MS,
+};
+use crate::{
+    cluster::{
+        wire::{ClassSpec, Spilled},
+        work::INPUT_BYTES_MIN,
+    },
+    options::SchedulingStrategy,
+};
+
+impl LocalCore {
+    /// Whether this node serves a demand.
+    pub(super) fn is_for_here(&self, now: Millis, key: &Key, wanted: &Wanted) -> bool {
+        if key.placed {
+            return true;
+        }
+        let bound = self.bound_to(&wanted.spec).is_some();
+        let may = !bound && wanted.spec.strategy != SchedulingStrategy::Spread && wanted.spec.admits(&self.labels);
+        let waited = wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + LOCALITY_MS);
+        may && (waited || !self.would_rather_be_elsewhere(wanted))
+    }
+
+    /// Whether a demand's inputs are mostly on another node that is there, or its labels prefer others.
+    fn would_rather_be_elsewhere(&self, wanted: &Wanted) -> bool {
+        if self.peers.is_empty() {
+            return false;
+        }
+        let inputs = &wanted.work.inputs;
+        let home = inputs.home().filter(|home| self.peers.contains(home));
+        let nearer = home.is_some_and(|home| inputs.at(home) >= inputs.at(self.node) + INPUT_BYTES_MIN);
+        nearer || (wanted.spec.has_preference() && !wanted.spec.prefers(&self.labels))
+    }
+
+    /// Whether it is not to wait for this node before others are asked.
+    fn goes_at_once(&self, wanted: &Wanted) -> bool {
+        wanted.spec.strategy == SchedulingStrategy::Spread
+            || self.bound_to(&wanted.spec).is_some()
+            || self.never_here(wanted)
+            || self.would_rather_be_elsewhere(wanted)
+    }
+
+    pub(super) fn never_here(&self, wanted: &Wanted) -> bool {
+        !wanted.spec.admits(&self.labels) || self.placement.can_ever_fit(&wanted.spec.demand).is_err()
+    }
+
+    /// The other node to which a demand is bound, while that is there.
+    pub(super) fn bound_to(&self, spec: &ClassSpec) -> Option<NodeId> {
+        match spec.strategy {
+            SchedulingStrategy::NodeAffinity { node, .. } if self.peers.contains(&node) => Some(node),
+            _ => None,
+        }
+    }
+
+    /// Why a demand can be met nowhere, if it is bound to a node that is not there.
+    pub(super) fn nowhere(&self, spec: &ClassSpec) -> Option<String> {
+        match spec.strategy {
+            SchedulingStrategy::NodeAffinity { node, soft: false }
+                if node != self.node && !self.peers.contains(&node) =>
+            {
+                Some(format!("node {node} is not there, and no other will do"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Gives up demands that were bound to a node that has gone.
+    pub(super) fn unbind(&mut self, effects: &mut Vec<LocalEffect>) {
+        let hopeless = self.wanted.iter().filter(|(key, wanted)| !key.placed && wanted.want > 0);
+        let hopeless = hopeless.filter_map(|(key, wanted)| Some((*key, self.nowhere(&wanted.spec)?)));
+        for (key, why) in hopeless.collect::<Vec<_>>() {
+            if let Some(wanted) = self.wanted.get_mut(&key) {
+                wanted.want = 0;
+            }
+            effects.push(LocalEffect::Infeasible(key.owner, key.class, why));
+        }
+    }
+
+    /// Tells a global scheduler of what is unmet for long, and again from time to time.
+    pub(super) fn spill(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
+        for wanted in self.wanted.values_mut() {
+            if wanted.unmet() == 0 {
+                wanted.unmet_since = None;
+            } else if wanted.unmet_since.is_none() {
+                wanted.unmet_since = Some(now);
+            }
+        }
+        let tell: Vec<(Key, u32)> =
+            self.wanted.iter().filter_map(|(key, wanted)| Some((*key, self.abroad(now, key, wanted)?))).collect();
+        for (key, abroad) in tell {
+            let bound = self.wanted.get(&key).and_then(|wanted| self.bound_to(&wanted.spec));
+            let Some(wanted) = self.wanted.get_mut(&key) else { continue };
+            // While an owner works off a long queue it changes all the time.
+            let since_told = now.0.saturating_sub(wanted.told_at.0);
+            wanted.owed = abroad > 0 && wanted.spilled > 0 && since_told < TELL_EVERY_MS;
+            if wanted.owed {
+                continue;
+            }
+            self.revision += 1;
+            (wanted.spilled, wanted.told_at) = (abroad, now);
+            let told = Box::new(Spilled {
+                owner: key.owner,
+                code: wanted.code.clone(),
+                class: key.class,
+                spec: wanted.spec.clone(),
+                want: abroad,
+                work: wanted.work.share(abroad, wanted.want),
+                revision: self.revision,
+            });
+            effects.push(match bound {
+                Some(node) => LocalEffect::Place(node, told),
+                None => LocalEffect::Spill(told),
+            });
+        }
+    }
+
+    /// How many leases of a demand are to be had elsewhere, where a global scheduler is to be told of it now.
+    fn abroad(&self, now: Millis, key: &Key, wanted: &Wanted) -> Option<u32> {
+        if key.placed {
+            return None;
+        }
+        let at_once = self.goes_at_once(wanted);
+        let waited = wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + SPILL_AFTER_MS);
+        let asks = wanted.unmet() > 0 && (at_once || waited);
+        // What was granted elsewhere stays wanted there.
+        let keeps = wanted.spilled > 0 && wanted.elsewhere > 0;
+        let abroad = if asks || keeps { wanted.want.saturating_sub(wanted.held) } else { 0 };
+        let stale = wanted.spilled > 0 && now.0 >= wanted.told_at.0 + REFRESH_MS;
+        let pointless = self.peers.is_empty() && !at_once && wanted.spilled == 0;
+        ((abroad != wanted.spilled || stale) && !pointless).then_some(abroad)
+    }
+
+    /// When something is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Millis> {
+        let mut due: Option<Millis> = None;
+        for (key, wanted) in &self.wanted {
+            let mut at = |millis: u64| due = Some(due.map_or(Millis(millis), |due| due.min(Millis(millis))));
+            if let Some(since) = wanted.unmet_since {
+                if wanted.spilled == 0 && !key.placed && !self.peers.is_empty() {
+                    at(since.0 + SPILL_AFTER_MS);
+                }
+                if wanted.held == 0 {
+                    // Also when it is served here though it would rather be elsewhere.
+                    at(since.0 + RECALL_AFTER_MS.min(LOCALITY_MS));
+                }
+            }
+            if wanted.spilled > 0 {
+                at(wanted.told_at.0 + if wanted.owed { TELL_EVERY_MS } else { REFRESH_MS });
+            }
+            if let Some(until) = wanted.until {
+                at(until.0);
+            }
+        }
+        due
+    }
+}
