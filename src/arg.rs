@@ -15,9 +15,11 @@ use std::sync::Arc;
 use actinic_actors::{
     cluster::{
         core_worker::Exporter,
+        objects::Portable,
         wire::{WireArg, WireValue},
     },
-    data::codec::Parts,
+    context::ThreadState,
+    data::codec::{self, Parts},
     error::{TaskError, TaskErrorKind},
     task::Object,
 };
@@ -25,7 +27,8 @@ use actinic_gcs::ObjectId;
 
 use crate::{
     data::Data,
-    object_ref::{decode, encode, ObjectRef},
+    foreign::AwayCell,
+    object_ref::{codec_error, decode, encode, seal_if_large, ObjectRef, TypedObject},
 };
 
 /// One argument, by value or by reference.
@@ -48,6 +51,11 @@ pub trait Gather<T>: Send + Sync {
     /// # Errors
     /// The first object's error.
     fn gather(&self) -> Result<T, TaskError>;
+    /// Each value as it leaves this process, if one of them is somewhere else: then they travel one by one.
+    ///
+    /// # Errors
+    /// The first object's error.
+    fn portable(&self) -> Result<Option<Vec<Portable>>, TaskError>;
 }
 
 impl<T: Data> Gather<Vec<T>> for Vec<ObjectRef<T>> {
@@ -58,6 +66,51 @@ impl<T: Data> Gather<Vec<T>> for Vec<ObjectRef<T>> {
     fn gather(&self) -> Result<Vec<T>, TaskError> {
         self.iter().map(ObjectRef::get).collect()
     }
+
+    fn portable(&self) -> Result<Option<Vec<Portable>>, TaskError> {
+        let all = self.iter().map(ObjectRef::encoded).collect::<Result<Vec<_>, _>>()?;
+        Ok(all.iter().any(|value| matches!(value, Portable::Away(_))).then_some(all))
+    }
+}
+
+/// Values that came one by one, some of them as locators.
+struct Gathered(Vec<Element>);
+
+#[derive(Clone)]
+enum Element {
+    Here(Parts),
+    Away(Arc<AwayCell<()>>),
+}
+
+impl<T: Data> Gather<T> for Gathered {
+    fn each(&self, visit: &mut dyn FnMut(Arc<dyn Object>)) {
+        for element in &self.0 {
+            if let Element::Away(cell) = element {
+                visit(cell.clone());
+            }
+        }
+    }
+
+    fn gather(&self) -> Result<T, TaskError> {
+        let parts_of = |element: &Element| match element {
+            Element::Here(parts) => Ok(parts.clone()),
+            Element::Away(cell) => crate::object_ref::parts_here(cell.slot()),
+        };
+        let all = self.0.iter().map(parts_of).collect::<Result<Vec<_>, _>>()?;
+        codec::decode_all(&all).map_err(|error| codec_error::<T>(&error))
+    }
+
+    fn portable(&self) -> Result<Option<Vec<Portable>>, TaskError> {
+        let each = |element: &Element| match element {
+            Element::Here(parts) => Ok(parts.clone().into()),
+            Element::Away(cell) => cell.encoded().unwrap_or_else(|| Err(missing())),
+        };
+        Ok(Some(self.0.iter().map(each).collect::<Result<Vec<_>, _>>()?))
+    }
+}
+
+fn missing() -> TaskError {
+    TaskErrorKind::ObjectStore { message: "an argument is not here though its task has started".to_owned() }.into()
 }
 
 impl<T: Data> Arg<T> {
@@ -70,20 +123,48 @@ impl<T: Data> Arg<T> {
     }
 
     fn export(&self, exporter: &Exporter<'_>) -> Result<WireArg, TaskError> {
-        let parts = match self {
-            Self::Value(value) => encode(value)?,
-            Self::Ref(object) => object.encoded()?,
-            Self::Gather(objects) => encode(&objects.gather()?)?,
-        };
-        Ok(WireArg::Value(exporter.value(parts)?))
+        Ok(WireArg::Value(match self {
+            Self::Value(value) => exporter.value(encode(value)?)?,
+            Self::Ref(object) => exporter.value(object.encoded()?)?,
+            Self::Gather(objects) => match objects.portable()? {
+                None => exporter.value(encode(&objects.gather()?)?)?,
+                Some(all) => {
+                    let all = all.into_iter().map(|value| exporter.value(value)).collect::<Result<_, _>>()?;
+                    return Ok(WireArg::Gather(all));
+                }
+            },
+        }))
     }
 
-    fn import(arg: Option<WireArg>, parts_of: &mut dyn FnMut(WireValue) -> Parts) -> Result<Self, TaskError> {
-        let Some(WireArg::Value(value)) = arg else {
-            let message = "the call has another number of arguments than the function".to_owned();
-            return Err(TaskErrorKind::Codec { type_name: std::any::type_name::<T>().to_owned(), message }.into());
-        };
-        Ok(Self::Value(decode(&parts_of(value))?))
+    fn import(arg: Option<WireArg>, open: &mut dyn FnMut(WireValue) -> Portable) -> Result<Self, TaskError> {
+        match arg {
+            Some(WireArg::Value(value)) => match open(value) {
+                Portable::Here(parts) => Ok(Self::Value(decode(&parts)?)),
+                Portable::Away(away) => Ok(Self::Ref(ObjectRef::of(Arc::new(AwayCell::new(away))))),
+            },
+            Some(WireArg::Gather(values)) => {
+                let element = |value| match open(value) {
+                    Portable::Here(parts) => Element::Here(parts),
+                    Portable::Away(away) => Element::Away(Arc::new(AwayCell::new(away))),
+                };
+                Ok(Self::Gather(Arc::new(Gathered(values.into_iter().map(element).collect()))))
+            }
+            None => {
+                let message = "the call has another number of arguments than the function".to_owned();
+                Err(TaskErrorKind::Codec { type_name: std::any::type_name::<T>().to_owned(), message }.into())
+            }
+        }
+    }
+
+    /// The argument, with a large value put into the node's memory: it is not carried about.
+    fn promoted(self, thread: &ThreadState) -> Self {
+        match self {
+            Self::Value(value) => match seal_if_large(thread, &value) {
+                Some(object) => Self::Ref(object),
+                None => Self::Value(value),
+            },
+            other => other,
+        }
     }
 
     fn each(&self, visit: &mut dyn FnMut(Arc<dyn Object>)) {
@@ -173,7 +254,9 @@ pub trait ArgSet: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// That one cannot be decoded.
-    fn import(args: Vec<WireArg>, parts_of: &mut dyn FnMut(WireValue) -> Parts) -> Result<Self, TaskError>;
+    fn import(args: Vec<WireArg>, open: &mut dyn FnMut(WireValue) -> Portable) -> Result<Self, TaskError>;
+    /// The arguments, with large values put into the node's memory.
+    fn promoted(self, thread: &ThreadState) -> Self;
     /// Whether there is no object among them.
     fn all_values(&self) -> bool;
     /// The ids of the objects; none where there are no objects.
@@ -202,9 +285,14 @@ macro_rules! arg_set {
             }
 
             #[allow(unused_variables, unused_mut)]
-            fn import(args: Vec<WireArg>, parts_of: &mut dyn FnMut(WireValue) -> Parts) -> Result<Self, TaskError> {
+            fn import(args: Vec<WireArg>, open: &mut dyn FnMut(WireValue) -> Portable) -> Result<Self, TaskError> {
                 let mut args = args.into_iter();
-                Ok(($(Arg::<$name>::import(args.next(), parts_of)?,)*))
+                Ok(($(Arg::<$name>::import(args.next(), open)?,)*))
+            }
+
+            #[allow(unused_variables, clippy::unused_unit)]
+            fn promoted(self, thread: &ThreadState) -> Self {
+                ($(self.$at.promoted(thread),)*)
             }
 
             #[allow(unused_variables)]

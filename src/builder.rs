@@ -5,7 +5,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use actinic_actors::{
     bootstrap::RunningNode,
     cluster::core_worker::{Connection, CoreWorker, DriverInfo},
-    gcs_net::Membership,
+    gcs_net::{
+        tls::{Tls, TokenError},
+        Membership,
+    },
     node::{GcsStorage, NodeConfig, INLINE_BYTES_MAX},
     pool::PoolLimits,
     store::StoreConfig,
@@ -207,8 +210,11 @@ impl RuntimeBuilder {
     /// Takes part in a cluster.
     pub(crate) fn join(self, core: Arc<CoreWorker>) -> Result<Runtime> {
         let mut config = self.config()?;
-        let membership = Membership::new(core.welcome.cluster, core.welcome.token.clone())
-            .map_err(|error| Error::Unsupported(error.to_string()))?;
+        let unusable = |error: TokenError| Error::Unsupported(error.to_string());
+        let mut membership = Membership::new(core.welcome.cluster, core.welcome.token.clone()).map_err(unusable)?;
+        if let Some(files) = &core.welcome.tls_files {
+            membership.tls = Tls::of_files(files).map_err(|error| unusable(error.into()))?;
+        }
         config.gcs = GcsStorage::Cluster { membership, shards: core.welcome.gcs.clone() };
         config.job = core.welcome.code.job;
         config.namespace.clone_from(&core.welcome.code.namespace);

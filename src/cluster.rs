@@ -10,9 +10,12 @@ mod role;
 pub use actinic_actors::cluster::{
     core_worker::{ask, node_of, ConnectError},
     folder::{find, Found, NodeCard},
-    node::{NodeError, NodeSettings},
+    node::{NodeError, NodeSettings, NodeTls},
+    objects::wire::ObjectFigures,
     wire::{Caller, ClusterStatus, GcsStatus, NodeStatus},
 };
+
+pub use actinic_actors::gcs_net::tls::TlsFiles;
 
 pub(crate) use self::role::functions;
 pub use self::{

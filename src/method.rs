@@ -309,7 +309,14 @@ pub fn import_call<M: Method>(
     let task: Arc<dyn Task> = cell.clone();
     cell.head.keep_here();
     let _ = context::with_thread(|thread| thread.node.register(&task, thread));
-    let _ = cell.head.one_ready();
-    actor.offer(cell, true, None);
+    // Large arguments may still be on their way to this node.
+    let plain = cell.head.dependencies.is_none();
+    if plain {
+        let _ = cell.head.one_ready();
+    }
+    actor.offer(cell.clone(), plain, None);
+    if !plain {
+        arm(&cell);
+    }
     Ok(Imported { task, objects })
 }

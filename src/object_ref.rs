@@ -17,10 +17,11 @@ use std::{
 use actinic_actors::{
     blocking,
     cell::{Outcome, Signal, Slot, Stored, Waiter},
+    cluster::objects::{away::Fetching, AwayObject, Portable},
     cluster::refs::{ForeignRef, SharedRef},
-    context,
+    context::{self, ThreadState},
     counters::{Count, Counters},
-    data::codec::{self, OwnedMeasured, Parts},
+    data::codec::{self, Encoded, Measured, OwnedMeasured, Parts},
     error::{TaskError, TaskErrorKind},
     node::Node,
     task::{Object, Task},
@@ -75,7 +76,7 @@ impl<T: Data> ObjectRef<T> {
     /// The value, if it is there already.
     #[must_use]
     pub fn try_get(&self) -> Option<Result<T, TaskError>> {
-        self.cell.slot().outcome().map(read)
+        self.cell.slot().outcome().map(|outcome| read(outcome, None))
     }
 
     /// Waits for the value. The caller runs the task itself if it has not started.
@@ -96,17 +97,18 @@ impl<T: Data> ObjectRef<T> {
 
     pub(crate) fn get_until(&self, deadline: Option<Instant>) -> Result<T, TaskError> {
         if let Some(outcome) = self.cell.slot().outcome() {
-            return read(outcome);
+            return read(outcome, deadline);
         }
         let object = self.as_object();
         context::with_thread(|thread| blocking::wait_ready(&thread.node, &object, deadline))??;
-        self.try_get().unwrap_or_else(|| Err(TaskErrorKind::TimedOut { waited: Duration::ZERO }.into()))
+        let outcome = self.cell.slot().outcome();
+        outcome.map_or_else(|| Err(TaskErrorKind::TimedOut { waited: Duration::ZERO }.into()), |o| read(o, deadline))
     }
 
-    /// The value as bytes.
-    pub(crate) fn encoded(&self) -> Result<Parts, TaskError> {
+    /// The value as it leaves this process.
+    pub(crate) fn encoded(&self) -> Result<Portable, TaskError> {
         let pending = || Err(TaskErrorKind::TimedOut { waited: Duration::ZERO }.into());
-        encoded(self.cell.slot()).unwrap_or_else(pending)
+        self.cell.encoded().unwrap_or_else(pending)
     }
 
     pub(crate) fn as_object(&self) -> Arc<dyn Object> {
@@ -134,9 +136,14 @@ impl<T: Data> std::hash::Hash for ObjectRef<T> {
     }
 }
 
-/// Reads a value: a clone of what is in memory, or a view of what is in the store.
-fn read<T: Data>(outcome: &Outcome<T>) -> Result<T, TaskError> {
+/// Reads a value: a clone of what is in memory, or a view of what is in the store. What is on another node is brought here
+/// first.
+fn read<T: Data>(outcome: &Outcome<T>, deadline: Option<Instant>) -> Result<T, TaskError> {
     match outcome {
+        Ok(Stored::Away(away)) => {
+            let parts = context::with_thread(|thread| away.parts(&thread.node, deadline))??;
+            decode(&parts)
+        }
         Ok(Stored::Live(value)) => Ok(value.clone()),
         Ok(Stored::Encoded(parts)) => decode(parts),
         Ok(Stored::InStore(object)) => {
@@ -157,24 +164,44 @@ pub(crate) fn encode<T: Data>(value: &T) -> Result<Parts, TaskError> {
     Ok(codec::encode(value).map_err(|error| codec_error::<T>(&error))?.into())
 }
 
-/// What is in `slot` as bytes; none while it is empty.
-pub(crate) fn encoded<T: Data>(slot: &Slot<T>) -> Option<Result<Parts, TaskError>> {
-    Some(match slot.outcome()? {
-        Ok(Stored::Live(value)) => encode(value),
-        Ok(Stored::Encoded(parts)) => Ok(Parts::clone(parts)),
-        Ok(Stored::InStore(object)) => {
-            object.parts().map_err(|error| TaskErrorKind::ObjectStore { message: error.to_string() }.into())
-        }
-        Err(error) => Err(error.clone()),
-    })
+/// What is in `slot` as it leaves this process; none while it is empty.
+pub(crate) fn encoded<T: Data>(slot: &Slot<T>) -> Option<Result<Portable, TaskError>> {
+    match slot.outcome()? {
+        Ok(Stored::Live(value)) => Some(encode(value).map(Portable::Here)),
+        Ok(Stored::Away(away)) => Some(Ok(Portable::Away(away.clone()))),
+        _ => Some(parts_here(slot).map(Portable::Here)),
+    }
 }
 
-fn codec_error<T>(error: &codec::CodecError) -> TaskError {
+/// The large object in `slot`, if that is what is there.
+pub(crate) fn away<T>(slot: &Slot<T>) -> Option<Arc<AwayObject>> {
+    match slot.outcome()? {
+        Ok(Stored::Away(away)) => Some(away.clone()),
+        _ => None,
+    }
+}
+
+/// The bytes in `slot`, which are on this machine.
+pub(crate) fn parts_here<T>(slot: &Slot<T>) -> Result<Parts, TaskError> {
+    match slot.outcome() {
+        Some(Ok(Stored::Encoded(parts))) => Ok(Parts::clone(parts)),
+        Some(Ok(Stored::InStore(object))) => {
+            object.parts().map_err(|error| TaskErrorKind::ObjectStore { message: error.to_string() }.into())
+        }
+        Some(Err(error)) => Err(error.clone()),
+        Some(Ok(Stored::Live(_) | Stored::Away(_))) | None => {
+            let message = "its bytes are asked for, and are not here".to_owned();
+            Err(TaskErrorKind::ObjectStore { message }.into())
+        }
+    }
+}
+
+pub(crate) fn codec_error<T>(error: &codec::CodecError) -> TaskError {
     TaskErrorKind::Codec { type_name: std::any::type_name::<T>().to_owned(), message: error.to_string() }.into()
 }
 
 /// Makes an object of `value`: as it is where it is small, else in the store.
-pub(crate) fn seal<T: Data>(node: &Node, counters: &Counters, id: ObjectId, value: T) -> Outcome<T> {
+pub(crate) fn seal<T: Data>(node: &Arc<Node>, counters: &Counters, id: ObjectId, value: T) -> Outcome<T> {
     counters.add(Count::Objects, 1);
     let limit = node.config.inline_bytes_max;
     if !std::mem::needs_drop::<T>() && size_of::<T>() <= limit {
@@ -184,15 +211,36 @@ pub(crate) fn seal<T: Data>(node: &Node, counters: &Counters, id: ObjectId, valu
     match codec::encode_owned_if_larger(value, limit).map_err(|error| codec_error::<T>(&error))? {
         OwnedMeasured::Large(encoded) => {
             counters.add(Count::ObjectBytes, encoded.size_bytes() as u64);
-            let put = node.store().and_then(|store| store.put(id, encoded));
-            let object = put.map_err(|error| TaskErrorKind::ObjectStore { message: error.to_string() })?;
-            Ok(Stored::InStore(object))
+            store(node, id, encoded)
         }
         OwnedMeasured::Small(value, size) => {
             counters.add(Count::ObjectBytes, size as u64);
             Ok(Stored::Live(value))
         }
     }
+}
+
+/// Lays a value out in shared memory: in the node's where this process is in a cluster, else in its own.
+fn store<T>(node: &Arc<Node>, id: ObjectId, encoded: Encoded) -> Outcome<T> {
+    if let Some(cluster) = &node.cluster {
+        return cluster.objects.put(node, id, encoded).map(Stored::Away);
+    }
+    let put = node.store().and_then(|store| store.put(id, encoded));
+    Ok(Stored::InStore(put.map_err(|error| TaskErrorKind::ObjectStore { message: error.to_string() })?))
+}
+
+/// An object of `value` if that is large; none if it is small, or cannot be encoded.
+pub(crate) fn seal_if_large<T: Data>(thread: &ThreadState, value: &T) -> Option<ObjectRef<T>> {
+    let node = &thread.node;
+    let limit = node.config.inline_bytes_max;
+    if !std::mem::needs_drop::<T>() && size_of::<T>() <= limit {
+        return None;
+    }
+    let Ok(Measured::Large(encoded)) = codec::encode_if_larger(value, limit) else { return None };
+    let (_, id) = context::next_put(node);
+    thread.counters.add(Count::Objects, 1);
+    thread.counters.add(Count::ObjectBytes, encoded.size_bytes() as u64);
+    Some(ObjectRef::of(ObjectCell::filled(id, store(node, id, encoded))))
 }
 
 /// An object that is not the single result of a task: put, or one of several results.
@@ -254,8 +302,12 @@ impl<T: Data> Object for ObjectCell<T> {
         self.producer.lock().clone()
     }
 
-    fn encoded(&self) -> Option<Result<Parts, TaskError>> {
+    fn encoded(&self) -> Option<Result<Portable, TaskError>> {
         encoded(&self.slot)
+    }
+
+    fn away(&self) -> Option<Arc<AwayObject>> {
+        away(&self.slot)
     }
 
     fn typed_ref(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
@@ -273,20 +325,36 @@ impl<T: Data> TypedObject<T> for ObjectCell<T> {
 pub struct GetFuture<T> {
     object: ObjectRef<T>,
     asked: bool,
+    fetching: Option<Arc<Fetching>>,
+}
+
+impl<T: Data> GetFuture<T> {
+    /// What is there already, or is on its way to this machine.
+    fn poll_ready(&mut self, cx: &Context<'_>) -> Option<Poll<Result<T, TaskError>>> {
+        let outcome = self.object.cell.slot().outcome()?;
+        let Ok(Stored::Away(away)) = outcome else { return Some(Poll::Ready(read(outcome, None))) };
+        if let Some(parts) = away.parts_now() {
+            return Some(Poll::Ready(decode(&parts)));
+        }
+        let fetching = self.fetching.get_or_insert_with(|| AwayObject::fetch(away));
+        if Object::register(&**fetching, Waiter::Waker(cx.waker().clone())) {
+            return Some(Poll::Pending);
+        }
+        let lost = || Err(TaskErrorKind::TimedOut { waited: Duration::ZERO }.into());
+        Some(Poll::Ready(fetching.parts().unwrap_or_else(lost).and_then(|parts| decode(&parts))))
+    }
 }
 
 impl<T: Data> Future for GetFuture<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let slot = self.object.cell.slot();
-        if let Some(outcome) = slot.outcome() {
-            return Poll::Ready(read(outcome));
+        if let Some(ready) = self.poll_ready(cx) {
+            return ready;
         }
-        if !slot.register(Waiter::Waker(cx.waker().clone())) {
-            return Poll::Ready(
-                self.object.try_get().unwrap_or_else(|| Err(TaskErrorKind::TimedOut { waited: Duration::ZERO }.into())),
-            );
+        if !self.object.cell.register(Waiter::Waker(cx.waker().clone())) {
+            let lost = || Poll::Ready(Err(TaskErrorKind::TimedOut { waited: Duration::ZERO }.into()));
+            return self.poll_ready(cx).unwrap_or_else(lost);
         }
         if !self.asked {
             self.asked = true;
@@ -307,7 +375,7 @@ impl<T: Data> IntoFuture for ObjectRef<T> {
     type IntoFuture = GetFuture<T>;
 
     fn into_future(self) -> GetFuture<T> {
-        GetFuture { object: self, asked: false }
+        GetFuture { object: self, asked: false, fetching: None }
     }
 }
 
@@ -316,7 +384,7 @@ impl<T: Data> IntoFuture for &ObjectRef<T> {
     type IntoFuture = GetFuture<T>;
 
     fn into_future(self) -> GetFuture<T> {
-        GetFuture { object: self.clone(), asked: false }
+        GetFuture { object: self.clone(), asked: false, fetching: None }
     }
 }
 

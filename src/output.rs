@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use actinic_actors::{
     cell::{Slot, Stored},
+    cluster::objects::Portable,
     context,
-    data::codec::Parts,
     error::{TaskError, TaskErrorKind},
     node::Node,
     options::TaskOptions,
@@ -18,6 +18,7 @@ use futures::future::{self, BoxFuture, FutureExt};
 
 use crate::{
     data::Data,
+    foreign::came,
     object_ref::{seal, ObjectCell, ObjectRef},
     task_cell::{Invoke, TaskCell},
 };
@@ -50,7 +51,7 @@ pub trait Output: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     /// That their number is not what it should be.
-    fn fill_encoded(&self, parts: Vec<Parts>) -> Result<(), TaskError>;
+    fn fill_encoded(&self, parts: Vec<Portable>) -> Result<(), TaskError>;
     /// The places, as objects.
     fn objects<K: Invoke<Out = Self>>(cell: &Arc<TaskCell<K>>) -> Vec<Arc<dyn Object>>;
     /// Puts an error in each place that is empty.
@@ -68,7 +69,7 @@ fn seal_here<T: Data>(node: &Arc<Node>, id: ObjectId, value: T) -> Result<Stored
 }
 
 /// Exactly as many as there are places.
-fn exactly<const N: usize>(parts: Vec<Parts>) -> Result<[Parts; N], TaskError> {
+fn exactly<const N: usize>(parts: Vec<Portable>) -> Result<[Portable; N], TaskError> {
     let found = parts.len();
     parts.try_into().map_err(|_| wrong_number(N, found))
 }
@@ -76,11 +77,6 @@ fn exactly<const N: usize>(parts: Vec<Parts>) -> Result<[Parts; N], TaskError> {
 fn wrong_number(expected: usize, found: usize) -> TaskError {
     let message = format!("{expected} results were expected of another process, and {found} came");
     TaskErrorKind::Codec { type_name: "the results of a task".to_owned(), message }.into()
-}
-
-/// A result that came from another process.
-fn came<T>(parts: Parts) -> Stored<T> {
-    Stored::Encoded(Arc::new(parts))
 }
 
 /// One object.
@@ -100,7 +96,7 @@ impl<T: Data> Output for Single<T> {
         Ok(())
     }
 
-    fn fill_encoded(&self, parts: Vec<Parts>) -> Result<(), TaskError> {
+    fn fill_encoded(&self, parts: Vec<Portable>) -> Result<(), TaskError> {
         let [parts] = exactly(parts)?;
         self.0.fill(Ok(came(parts)));
         Ok(())
@@ -142,8 +138,8 @@ macro_rules! tuple_output {
                 Ok(())
             }
 
-            fn fill_encoded(&self, parts: Vec<Parts>) -> Result<(), TaskError> {
-                let all: [Parts; [$($at),+].len()] = exactly(parts)?;
+            fn fill_encoded(&self, parts: Vec<Portable>) -> Result<(), TaskError> {
+                let all: [Portable; [$($at),+].len()] = exactly(parts)?;
                 let mut all = all.into_iter();
                 $(if let Some(parts) = all.next() {
                     self.$at.fill(Ok(came(parts)));
@@ -205,7 +201,7 @@ impl<T: Data> Output for Many<T> {
         Ok(())
     }
 
-    fn fill_encoded(&self, parts: Vec<Parts>) -> Result<(), TaskError> {
+    fn fill_encoded(&self, parts: Vec<Portable>) -> Result<(), TaskError> {
         if parts.len() != self.0.len() {
             return Err(wrong_number(self.0.len(), parts.len()));
         }

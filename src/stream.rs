@@ -13,8 +13,8 @@ use std::{
 use actinic_actors::{
     blocking,
     cell::{Signal, Stored},
+    cluster::objects::Portable,
     context,
-    data::codec::Parts,
     error::{TaskError, TaskErrorKind},
     node::Node,
     options::TaskOptions,
@@ -168,7 +168,7 @@ impl<T: Data> Output for Streaming<T> {
     // Its consumer sets the pace, from the same process.
     const CAN_LEAVE: bool = false;
 
-    fn fill_encoded(&self, _parts: Vec<Parts>) -> Result<(), TaskError> {
+    fn fill_encoded(&self, _parts: Vec<Portable>) -> Result<(), TaskError> {
         let hint = "a streaming task runs in the process that called it".to_owned();
         Err(TaskErrorKind::NoRuntime { hint }.into())
     }

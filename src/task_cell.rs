@@ -9,11 +9,11 @@ use actinic_actors::{
     cell::{Signal, Slot, Waiter},
     cluster::{
         core_worker::{CoreWorker, Exporter},
+        objects::{AwayObject, Portable},
         wire::RunTask,
     },
     context::{self, Frame, ThreadState},
     counters::Count,
-    data::codec::Parts,
     error::{TaskError, TaskErrorKind},
     node::Node,
     options::TaskOptions,
@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use crate::{
     arg::ArgSet,
     data::Data,
-    object_ref::{encoded, ObjectRef, TypedObject},
+    object_ref::{away, encoded, ObjectRef, TypedObject},
     output::{Output, Single},
 };
 
@@ -88,6 +88,11 @@ impl<K: Invoke> TaskCell<K> {
         options: Option<Arc<TaskOptions>>,
         kind: impl FnOnce(TaskId) -> K,
     ) -> Arc<Self> {
+        // What is large goes into the node's memory before the call is anywhere else.
+        let args = match &thread.node.cluster {
+            Some(_) if K::function().is_some() => args.promoted(thread),
+            _ => args,
+        };
         let (parent, id) = context::next_child(&thread.node);
         let out = K::Out::new(id, options.as_deref());
         let name = options.as_ref().and_then(|options| options.name).unwrap_or(name);
@@ -307,8 +312,8 @@ impl<K: Invoke> Task for TaskCell<K> {
         Some(args.export(exporter).map(run))
     }
 
-    fn settle(self: Arc<Self>, node: &Arc<Node>, outcomes: Vec<Result<Parts, TaskError>>) {
-        let parts: Result<Vec<Parts>, TaskError> = outcomes.into_iter().collect();
+    fn settle(self: Arc<Self>, node: &Arc<Node>, outcomes: Vec<Result<Portable, TaskError>>) {
+        let parts: Result<Vec<Portable>, TaskError> = outcomes.into_iter().collect();
         let filled = parts.and_then(|parts| self.out.fill_encoded(parts));
         self.end(node, filled);
         if self.head.state() == TaskState::Done {
@@ -353,8 +358,12 @@ impl<T: Data, K: Invoke<Out = Single<T>>> Object for TaskCell<K> {
         Some(self)
     }
 
-    fn encoded(&self) -> Option<Result<Parts, TaskError>> {
+    fn encoded(&self) -> Option<Result<Portable, TaskError>> {
         encoded(&self.out.0)
+    }
+
+    fn away(&self) -> Option<Arc<AwayObject>> {
+        away(&self.out.0)
     }
 
     fn typed_ref(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {

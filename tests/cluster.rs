@@ -10,10 +10,12 @@ use std::{
 
 use actinic::{
     cluster::{spawn_node, Cluster, NodeSettings},
-    options::LabelSelector,
     prelude::*,
     TaskErrorKind,
 };
+
+#[path = "cluster/scheduling.rs"]
+mod scheduling;
 
 #[remote]
 fn pid() -> u32 {
@@ -163,7 +165,8 @@ fn many_tasks_are_spread_over_the_workers_and_all_come_back() {
     let sums: Vec<_> = (0..20_000).map(|n| add.remote(n, 1)).collect();
     let sums = rt.get(&sums).unwrap();
     assert!(sums.iter().zip(1..).all(|(found, expected)| *found == expected));
-    assert_eq!(rt.stats().tasks_finished, 20_000);
+    // A result is there a moment before its task is counted.
+    wait_until("all are counted", || rt.stats().tasks_finished == 20_000);
 }
 
 #[test]
@@ -241,71 +244,6 @@ fn more_than_a_node_can_do_spills_over() {
 }
 
 #[test]
-fn no_task_sticks_behind_one_that_takes_longer_than_its_like_did() {
-    let cluster = Cluster::with_resources(&[&[("CPU", 3.0)]]).unwrap();
-    let rt = connect(&cluster);
-    let alone = tempfile::tempdir().unwrap();
-    let short: Vec<_> = (0..3_000).map(|_| meets.remote(alone.path().to_owned(), 1)).collect();
-    rt.get(&short).unwrap();
-    // By now a crowd of these is sent to one worker, of which the first waits for the second.
-    let together = tempfile::tempdir().unwrap();
-    let tasks: Vec<_> = (0..3).map(|_| meets.remote(together.path().to_owned(), 3)).collect();
-    let workers: BTreeSet<u32> = rt.get(&tasks).unwrap().into_iter().collect();
-    assert_eq!(workers.len(), 3);
-}
-
-#[test]
-fn labels_choose_a_task_s_node() {
-    let mut cluster = Cluster::with_resources(&[&[("CPU", 2.0)]]).unwrap();
-    let token = cluster.nodes()[0].card.token.clone();
-    let labelled = NodeSettings {
-        join: Some(cluster.address().to_owned()),
-        token: Some(token),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        advertise: None,
-        resources: [("CPU".to_owned(), 2.0)].into(),
-        labels: [("zone".to_owned(), "b".to_owned())].into(),
-        gcs_folder: None,
-        gcs_replicas: 1,
-        memory_threshold: 0.95,
-        attached: true,
-        apart: false,
-    };
-    let other = spawn_node(labelled, None).unwrap();
-    let rt = connect(&cluster);
-    let node_of = |task: ObjectRef<u32>| parent_of(rt.get_timeout(&task, Duration::from_secs(30)).unwrap());
-    assert_eq!(node_of(pid.options().label_selector("zone", "in(a, b)").remote()), other.pid());
-    assert_eq!(node_of(pid.options().label_selector("zone", "!b").remote()), cluster.pids()[0]);
-    let soft = SchedulingStrategy::NodeLabel {
-        hard: LabelSelector::default(),
-        soft: LabelSelector::default().with("zone", "b"),
-    };
-    assert_eq!(node_of(pid.options().scheduling_strategy(soft).remote()), other.pid());
-    let nowhere = pid.options().label_selector("zone", "c").remote();
-    assert!(rt.get_timeout(&nowhere, Duration::from_millis(300)).unwrap_err().is_timeout());
-}
-
-/// A chain of tasks, each of which waits for the next in another process: nobody runs what it waits for itself.
-#[remote]
-fn deeper(levels: u32) -> Vec<u32> {
-    let mut pids = vec![std::process::id()];
-    if levels > 1 {
-        let next = deeper.options().scheduling_strategy(SchedulingStrategy::Spread).remote(levels - 1);
-        pids.extend(actinic::get(&next).unwrap());
-    }
-    pids
-}
-
-#[test]
-fn tasks_that_wait_for_tasks_deeper_than_there_are_cpus_do_not_deadlock() {
-    let cluster = Cluster::with_resources(&[&[("CPU", 1.0)], &[("CPU", 1.0)]]).unwrap();
-    let rt = connect(&cluster);
-    let pids = rt.get_timeout(&deeper.remote(6), Duration::from_secs(60)).unwrap();
-    let distinct: BTreeSet<u32> = pids.iter().copied().collect();
-    assert_eq!(distinct.len(), 6, "each waited in a worker of its own: {pids:?}");
-}
-
-#[test]
 fn spread_tasks_run_on_all_nodes() {
     let cluster = Cluster::with_resources(&[&[("CPU", 4.0)], &[("CPU", 4.0)]]).unwrap();
     let rt = connect(&cluster);
@@ -364,6 +302,7 @@ fn who_cannot_come_in_is_told_why() {
     let settings = |join: &str, token: &str| NodeSettings {
         join: Some(join.to_owned()),
         token: Some(token.to_owned()),
+        tls: Default::default(),
         listen: "127.0.0.1:0".parse().unwrap(),
         advertise: None,
         resources: Default::default(),

@@ -97,6 +97,7 @@ impl Hosts {
             let settings = NodeSettings {
                 join: head.as_ref().map(|head| head.address.clone()),
                 token: head.map(|head| head.token),
+                tls: Default::default(),
                 listen: listen.parse().unwrap(),
                 advertise,
                 resources: [("CPU".to_owned(), 1.0), (format!("host{host}"), 1.0)].into(),

@@ -18,7 +18,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use smallvec::SmallVec;
 
-use crate::{data::codec::Parts, error::TaskError, store::StoredObject};
+use crate::{cluster::objects::AwayObject, data::codec::Parts, error::TaskError, store::StoredObject};
 
 /// Where a value is kept: in memory as it is, or encoded in the object store.
 pub enum Stored<T> {
@@ -28,6 +28,8 @@ pub enum Stored<T> {
     InStore(Arc<StoredObject>),
     /// A value that came from another process, as it came.
     Encoded(Arc<Parts>),
+    /// A large value of a cluster: it is there, in the memory of some node.
+    Away(Arc<AwayObject>),
 }
 
 /// A value, or why there is none.

@@ -25,13 +25,16 @@
 pub mod actors;
 pub mod before_main;
 pub mod calls;
+mod class_spec;
 pub mod core_worker;
 pub mod executable;
 pub mod folder;
 pub mod global;
+pub mod groups;
 pub mod hub;
 pub mod local;
 pub mod node;
+pub mod objects;
 pub mod peer;
 pub mod refs;
 pub mod submit;

@@ -16,7 +16,7 @@
 //! Invariants:
 //! - Everything is bounded: lengths before they are believed, queues, connections, and every wait for another machine.
 //! - Nothing that comes in makes this panic, and nobody who is refused is left without a reason.
-//! - Beyond loopback nobody is served without a token. Traffic is not encrypted yet.
+//! - Beyond loopback all is encrypted, and nobody is served without a token or a certificate.
 //! - The end of a process is noticed by the end of its connections, at once. A silent leader is left when another leads.
 
 mod admin;
@@ -24,24 +24,32 @@ mod connection;
 mod error;
 pub(crate) mod handshake;
 pub(crate) mod inbox;
+mod introduction;
 mod link;
 mod listener;
 pub(crate) mod outbox;
 mod peers;
+pub(crate) mod porch;
+mod refused;
 mod remote;
 mod roster;
 mod server;
+pub mod stream;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod wire;
 
 use std::time::Duration;
 
+pub(crate) use self::handshake::is_beyond_loopback;
 pub use self::{
     admin::{ask_admin, AdminAnswer, AdminAsk, ReplicaSummary},
     error::{NetError, ServerError},
+    introduction::ask_identity,
     link::{Found, LinkNews, LinkSetup, ShardLink},
-    listener::{Refused, Visitors},
+    listener::{Visit, Visitors},
+    refused::Refused,
     remote::{Pending, RemoteGcs, UNANSWERED_MAX},
     server::{GcsServer, ServerConfig, ServerStatus, ShardSpec},
     wire::{Membership, Refusal, Token},

@@ -29,8 +29,12 @@ use actinic_gcs::{ActorId, ObjectId, TaskId};
 
 use crate::{
     cell::{Signal, Waiter},
-    cluster::{core_worker::Exporter, refs::ForeignRef, wire::RunTask},
-    data::codec::Parts,
+    cluster::{
+        core_worker::Exporter,
+        objects::{AwayObject, Portable},
+        refs::ForeignRef,
+        wire::RunTask,
+    },
     error::{TaskError, TaskErrorKind},
     live::LiveKey,
     node::Node,
@@ -344,7 +348,7 @@ pub trait Task: Send + Sync {
     }
 
     /// It has run in another process: its objects, in order, or one error for all.
-    fn settle(self: Arc<Self>, _node: &Arc<Node>, _outcomes: Vec<Result<Parts, TaskError>>) {}
+    fn settle(self: Arc<Self>, _node: &Arc<Node>, _outcomes: Vec<Result<Portable, TaskError>>) {}
 }
 
 /// An object of any type.
@@ -361,12 +365,16 @@ pub trait Object: Send + Sync {
     fn unregister(&self, signal: &Arc<Signal>);
     /// The task that computes it; none for a `put`.
     fn producer(self: Arc<Self>) -> Option<Arc<dyn Task>>;
-    /// The value as bytes, or the error; none while neither is there, or where it cannot be encoded.
-    fn encoded(&self) -> Option<Result<Parts, TaskError>> {
+    /// The value as it leaves this process, or the error; none while neither is there, or where it cannot leave.
+    fn encoded(&self) -> Option<Result<Portable, TaskError>> {
         None
     }
     /// A reference to it, of the type that the public API has for it.
     fn typed_ref(self: Arc<Self>) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
+    /// Where it is large, and in the memory of some node.
+    fn away(&self) -> Option<Arc<AwayObject>> {
         None
     }
     /// Where it is another process's.

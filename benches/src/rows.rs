@@ -5,6 +5,7 @@
 
 mod actors;
 mod cluster;
+mod cluster_objects;
 mod envelope;
 mod gcs;
 mod micro;
@@ -14,14 +15,23 @@ mod objects;
 mod remote;
 mod tasks;
 
+pub(crate) use self::cluster::drive;
 use crate::row::Row;
 
 /// The rows with goals.
 pub(crate) fn goals() -> Vec<Row> {
-    [tasks::rows(), actors::rows(), objects::rows(), envelope::rows(), gcs::rows(), cluster::rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        tasks::rows(),
+        actors::rows(),
+        objects::rows(),
+        envelope::rows(),
+        gcs::rows(),
+        cluster::rows(),
+        cluster_objects::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The rows that bear the names of Ray's microbenchmark, and of the limits that Ray publishes for one node.

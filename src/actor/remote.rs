@@ -148,6 +148,8 @@ pub(super) fn create<A: ActorClass>(
     let options = HostedOptions::of(&options, every);
     let actor = core.declare(NewActor { spec, owner, parent, strategy, labels, options }, wire);
     thread.counters.add(Count::ActorsCreated, 1);
+    // What a detached actor takes goes along with it.
+    let args = if actor.wire().detached { args } else { args.promoted(thread) };
     construct_when_ready::<A>(core, &actor, args);
     Ok(A::Handle::from_raw(ActorHandle::at(Ok(Place::There(actor)))))
 }
@@ -272,7 +274,11 @@ pub fn import_actor<A: ActorClass>(core: &Arc<CoreWorker>, host: HostActor) -> R
     let NewActor { spec, parent, options, .. } = new;
     let args = A::Args::import(args, &mut |value| core.import(ProcessId::manager(keeper), value))?;
     core.take_over(keeper);
-    let head = TaskHead::new(spec.creation_task, parent, A::NAME, TaskKind::Creation(spec.id), None, None);
+    // Large arguments may still be on their way to this node.
+    let mut dependencies = Vec::new();
+    args.each(&mut |object| dependencies.push(object));
+    let kind = TaskKind::Creation(spec.id);
+    let head = TaskHead::new(spec.creation_task, parent, A::NAME, kind, args.dependencies(), None);
     if !gpus.is_empty() {
         head.set_grant(Arc::new(Grant { id: GRANTED_ELSEWHERE, gpus: gpus.into() }));
     }
@@ -283,7 +289,7 @@ pub fn import_actor<A: ActorClass>(core: &Arc<CoreWorker>, host: HostActor) -> R
         head,
         options: hosted(&spec, options, restarts_left),
         factory: factory::<A>(args),
-        dependencies: Vec::new(),
+        dependencies,
         checkpoints,
         has_async: A::HAS_ASYNC,
     };

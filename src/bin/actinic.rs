@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use actinic::cluster::{ask, find, node_of, spawn_node, Caller, ClusterStatus, Found, GcsStatus, NodeSettings};
+use actinic::cluster::{
+    ask, find, node_of, spawn_node, Caller, ClusterStatus, Found, GcsStatus, NodeSettings, NodeTls, TlsFiles,
+};
 use clap::{Args, Parser, Subcommand};
 
 /// Nodes of an Actinic cluster.
@@ -21,6 +23,8 @@ enum What {
     Stop,
     /// Shows the cluster that runs on this machine.
     Status,
+    /// Prints the token with which nodes of other machines join the cluster that runs on this one.
+    Token,
 }
 
 #[derive(Args)]
@@ -34,6 +38,18 @@ struct Start {
     /// The cluster's token; `actinic start --head` prints it. A head that is given none makes one.
     #[arg(long, env = "ACTINIC_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Encrypts on loopback, too; beyond it all is encrypted in any case. Asked of a head: others follow its token.
+    #[arg(long, requires = "head")]
+    tls: bool,
+    /// The CA of certificates of your own (PEM); then every node and client has to present one.
+    #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_key"])]
+    tls_ca: Option<PathBuf>,
+    /// This node's certificate by that CA (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_ca")]
+    tls_cert: Option<PathBuf>,
+    /// Its key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_ca")]
+    tls_key: Option<PathBuf>,
     /// Where this node listens for others.
     #[arg(long, default_value = "127.0.0.1:0", value_name = "IP:PORT")]
     listen: SocketAddr,
@@ -92,6 +108,7 @@ fn main() -> ExitCode {
         What::Start(start) => begin(*start),
         What::Stop => stop(),
         What::Status => status(),
+        What::Token => token(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -111,9 +128,16 @@ fn begin(start: Start) -> Outcome {
     // A node of the same cluster on this machine knows the token.
     let here = start.join.as_deref().and_then(|head| node_of(head).ok());
     let token = start.token.or_else(|| here.map(|found| found.card.token));
+    let files = match (start.tls_ca, start.tls_cert, start.tls_key) {
+        (Some(ca), Some(cert), Some(key)) => {
+            Some(TlsFiles { ca: absolute(ca)?, cert: absolute(cert)?, key: absolute(key)? })
+        }
+        _ => None,
+    };
     let settings = NodeSettings {
         join: start.join,
         token,
+        tls: NodeTls { always: start.tls, files },
         listen: start.listen,
         advertise: start.advertise,
         resources,
@@ -134,10 +158,31 @@ fn begin(start: Start) -> Outcome {
         println!();
         println!("run a program on it:   ACTINIC_ADDRESS={} cargo run --example quickstart", card.address);
         println!("add a node here:       actinic start --join {}", card.address);
-        println!("add one elsewhere:     ACTINIC_TOKEN={} actinic start --join {}", card.token, card.address);
+        match card.token.as_str() {
+            "" => println!(
+                "add one elsewhere:     actinic start --join {} --tls-ca .. --tls-cert .. --tls-key ..",
+                card.address
+            ),
+            token => println!("add one elsewhere:     ACTINIC_TOKEN={token} actinic start --join {}", card.address),
+        }
         println!("see it:                actinic status");
         println!("end it:                actinic stop");
     }
+    Ok(())
+}
+
+/// A path that a process with another working directory understands.
+fn absolute(path: PathBuf) -> std::io::Result<PathBuf> {
+    std::path::absolute(path)
+}
+
+fn token() -> Outcome {
+    let nodes = find()?;
+    let found = nodes.first().ok_or("no node runs here; `actinic start --head` begins a cluster")?;
+    if found.card.token.is_empty() {
+        return Err("this cluster has no token: its nodes are known by their certificates (--tls-ca)".into());
+    }
+    println!("{}", found.card.token);
     Ok(())
 }
 

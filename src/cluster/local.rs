@@ -1,7 +1,8 @@
 //! Clusters of real processes on this machine, for tests and programs.
 //!
-//! Owns: starting node processes out of this very executable, and ending them, on the terms of a [`ClusterBuilder`]. Invariants: a node ends with whoever started
-//! it, however that ends, since its standard input is closed then; an error of the start is the node's own words.
+//! Owns: starting node processes out of this very executable, and ending them, on the terms of a [`ClusterBuilder`].
+//! Invariants: a node ends with whoever started it, however that ends, since its standard input is closed then; an error of
+//! the start is the node's own words.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -12,7 +13,7 @@ use std::{
 
 use actinic_actors::cluster::{
     folder::NodeCard,
-    node::NodeSettings,
+    node::{NodeSettings, NodeTls},
     workers::{Role, ROLE},
 };
 
@@ -102,6 +103,7 @@ pub struct Cluster {
 pub struct ClusterBuilder {
     gcs_replicas: u32,
     memory_threshold: f64,
+    tls: NodeTls,
 }
 
 impl ClusterBuilder {
@@ -116,6 +118,13 @@ impl ClusterBuilder {
     #[must_use]
     pub fn memory_threshold(mut self, part: f64) -> Self {
         self.memory_threshold = part;
+        self
+    }
+
+    /// How connections between the nodes are encrypted; not at all unless set, as nothing leaves the machine.
+    #[must_use]
+    pub fn tls(mut self, tls: NodeTls) -> Self {
+        self.tls = tls;
         self
     }
 
@@ -137,7 +146,7 @@ impl Cluster {
     /// The terms of a cluster, to be changed and started.
     #[must_use]
     pub fn builder() -> ClusterBuilder {
-        ClusterBuilder { gcs_replicas: 1, memory_threshold: MEMORY_THRESHOLD }
+        ClusterBuilder { gcs_replicas: 1, memory_threshold: MEMORY_THRESHOLD, tls: NodeTls::default() }
     }
 
     /// A head and `nodes - 1` others, each with the CPUs of this machine.
@@ -178,6 +187,7 @@ impl Cluster {
         let settings = NodeSettings {
             join: head.as_ref().map(|_| addresses.join(",")),
             token: head.map(|head| head.token),
+            tls: self.terms.tls.clone(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             advertise: None,
             resources: resources.iter().map(|(name, units)| ((*name).to_owned(), *units)).collect(),

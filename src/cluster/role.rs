@@ -76,6 +76,8 @@ fn work(socket: PathBuf, worker: actinic_gcs::WorkerId) -> i32 {
     if let Some(store) = runtime.node.store_if_open() {
         store.close();
     }
+    // A node that was killed leaves its own.
+    actinic_actors::store::reclaim();
     std::mem::forget(runtime);
     0
 }

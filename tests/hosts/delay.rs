@@ -15,7 +15,7 @@ use std::{
 const PIECES_MAX: usize = 1_024;
 
 /// Forwards what comes to `from` to `to`, later by `delay`, and the answers alike; from the network of this thread.
-pub fn forward(from: &str, to: &str, delay: Duration) {
+pub(crate) fn forward(from: &str, to: &str, delay: Duration) {
     let (listener, to) = (TcpListener::bind(from).unwrap(), to.to_owned());
     thread::spawn(move || {
         for caller in listener.incoming().map_while(Result::ok) {

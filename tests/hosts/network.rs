@@ -28,7 +28,7 @@ const NAMESPACES: &str = "/run/netns";
 const OURS: &str = "actinic-hosts-";
 
 /// A network.
-pub struct Network {
+pub(crate) struct Network {
     name: String,
     keeper: Child,
 }
@@ -38,7 +38,7 @@ impl Network {
     ///
     /// # Errors
     /// Why that is not possible here: no tools, or no permission.
-    pub fn make(hosts: u8) -> Result<Self, String> {
+    pub(crate) fn make(hosts: u8) -> Result<Self, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         remove_leftovers();
         let name = format!("{OURS}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -85,7 +85,7 @@ impl Network {
     }
 
     /// Does something at a host: sockets and processes that it makes are there, and so are those of threads that it starts.
-    pub fn at<T: Send>(&self, host: u8, what: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn at<T: Send>(&self, host: u8, what: impl FnOnce() -> T + Send) -> T {
         let space = File::open(Path::new(NAMESPACES).join(self.space(host))).unwrap();
         let there = || {
             move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
@@ -96,7 +96,7 @@ impl Network {
     }
 
     /// Cuts a host off, or mends that.
-    pub fn set_link(&self, host: u8, up: bool) {
+    pub(crate) fn set_link(&self, host: u8, up: bool) {
         ip(&["-n", &self.space(0), "link", "set", &format!("r{host}"), if up { "up" } else { "down" }]).unwrap();
     }
 
@@ -104,7 +104,7 @@ impl Network {
     ///
     /// # Errors
     /// That this machine cannot do that.
-    pub fn lose(&self, percent: u8) -> Result<(), String> {
+    pub(crate) fn lose(&self, percent: u8) -> Result<(), String> {
         self.in_hub(&["nft", "add", "table", "inet", "loss"])?;
         let hook = "{ type filter hook forward priority 0; }";
         self.in_hub(&["nft", "add", "chain", "inet", "loss", "all", hook])?;
@@ -118,7 +118,7 @@ impl Network {
     ///
     /// # Errors
     /// That this machine cannot do that.
-    pub fn narrow(&self, host: u8, mbits: u32) -> Result<(), String> {
+    pub(crate) fn narrow(&self, host: u8, mbits: u32) -> Result<(), String> {
         let (link, rate) = (format!("r{host}"), format!("{mbits}mbit"));
         self.in_hub(&[
             "tc", "qdisc", "add", "dev", &link, "root", "tbf", "rate", &rate, "burst", "64kb", "latency", "200ms",
@@ -134,7 +134,7 @@ impl Drop for Network {
 }
 
 /// The address of a host.
-pub fn address(host: u8) -> String {
+pub(crate) fn address(host: u8) -> String {
     format!("10.77.{host}.2")
 }
 

@@ -12,6 +12,7 @@ mod actors;
 mod connect;
 mod ears;
 mod export;
+mod groups;
 mod rest;
 
 use std::{
@@ -24,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actinic_gcs::{FunctionId, Millis, ObjectId, TaskId};
+use actinic_gcs::{FunctionId, Millis, ObjectId, PlacementGroupId, TaskId};
 use actix::ArbiterHandle;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -34,8 +35,10 @@ pub use self::{
     actors::{ActorImporter, CallImporter, Classes},
     connect::{ask, node_of, ConnectError, Connection, DriverInfo},
     export::{Exporter, Imported},
+    groups::OnPlaced,
 };
 use super::{
+    objects::{inputs::inputs_of, ObjectClient, Portable},
     peer::{Conduit, NotSent},
     refs::{
         core::{RefCore, RefEffect},
@@ -43,6 +46,7 @@ use super::{
     },
     submit::core::{Queued, SubmitCore, SubmitEffect},
     wire::{Caller, ClassId, ClassSpec, ClusterStatus, DataFrame, LeaseId, ProcessId, RunTask, ToNode, Welcome},
+    work::InputBytes,
 };
 use crate::{
     error::{TaskError, TaskErrorKind},
@@ -78,6 +82,10 @@ impl Queued for Sent {
         self.0.head().name.as_ptr() as u64
     }
 
+    fn inputs(&self) -> InputBytes {
+        inputs_of(&*self.0)
+    }
+
     fn put_back(&self) -> bool {
         self.0.head().put_back()
     }
@@ -105,6 +113,8 @@ enum Way {
 pub struct CoreWorker {
     /// Who this process is.
     pub welcome: Welcome,
+    /// The way to large objects.
+    pub objects: Arc<ObjectClient>,
     is_driver: bool,
     /// The node's socket.
     socket: PathBuf,
@@ -119,6 +129,7 @@ pub struct CoreWorker {
     running: Mutex<BTreeMap<TaskId, Weak<dyn Task>>>,
     last_done: Mutex<Instant>,
     rest: Mutex<Rest>,
+    groups: Mutex<BTreeMap<PlacementGroupId, Option<OnPlaced>>>,
     functions: BTreeMap<FunctionId, Importer>,
     classes: Classes,
     actors: Mutex<actors::Actors>,
@@ -145,11 +156,13 @@ impl CoreWorker {
         let mut submit = SubmitCore::at(welcome.process.node);
         let plain = submit.class(&class_of(None));
         let refs = RefCore::new(welcome.process);
+        let node_conduit = Conduit::new();
         Arc::new(Self {
+            objects: ObjectClient::new(welcome.process, node_conduit.clone()),
             welcome,
             is_driver,
             socket,
-            node_conduit: Conduit::new(),
+            node_conduit,
             state: Mutex::new(State { submit, refs, gpus: BTreeMap::new(), plain }),
             ways: Mutex::default(),
             pinned: Mutex::default(),
@@ -157,6 +170,7 @@ impl CoreWorker {
             running: Mutex::default(),
             last_done: Mutex::new(Instant::now()),
             rest: Mutex::default(),
+            groups: Mutex::default(),
             functions,
             classes,
             actors: Mutex::default(),
@@ -368,7 +382,7 @@ impl CoreWorker {
         }
     }
 
-    fn fetched(&self, object: ObjectId, outcome: &Result<crate::data::codec::Parts, TaskError>) {
+    fn fetched(&self, object: ObjectId, outcome: &Result<Portable, TaskError>) {
         let waiting = self.fetching.lock().remove(&object).unwrap_or_default();
         for wanted in waiting.iter().filter_map(Weak::upgrade) {
             wanted.fetched(outcome.clone());
@@ -382,15 +396,19 @@ impl CoreWorker {
         if self.gone.swap(true, Ordering::AcqRel) {
             return;
         }
+        // A node that was killed leaves its shared memory to those who outlive it.
+        crate::store::reclaim();
         if !self.is_driver {
             tracing::info!(reason, "the node is gone, and so is this worker");
             std::process::exit(0);
         }
         tracing::error!(reason, "the node is gone");
+        self.objects.disconnected();
         let fetching = std::mem::take(&mut *self.fetching.lock());
         for wanted in fetching.into_values().flatten().filter_map(|wanted| wanted.upgrade()) {
             wanted.fetched(Err(disconnected()));
         }
+        self.groups_lost();
         if let Some(node) = self.engine() {
             for task in crate::live::snapshot(node.tag) {
                 task.fail(disconnected());

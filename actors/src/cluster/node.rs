@@ -15,6 +15,7 @@ mod group;
 mod members;
 mod memory;
 mod peers;
+mod trust;
 
 use std::{
     collections::BTreeMap,
@@ -34,19 +35,21 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use self::detect::{fresh_id, fresh_token};
-pub use self::{detect::machine_memory, facts::Facts, group::GroupRow};
+use self::detect::fresh_id;
+pub use self::{detect::machine_memory, facts::Facts, group::GroupRow, trust::NodeTls};
 use super::{
     actors::{ActorEvent, ActorManager},
     executable::ExeStore,
     folder::{NodeCard, NodeFolder},
     global::{GlobalEvent, GlobalScheduler},
+    groups::GroupFrame,
     hub::Hub,
     local::{LocalEvent, LocalScheduler},
+    objects::{manager::store_config, ObjectEvent, ObjectManager},
     wire::{JobCode, NodeFrame, ProcessId},
     workers::{PoolEvent, WorkerPool},
 };
-use crate::gcs_net::{GcsServer, Membership, NetError, NetLimits, RemoteGcs, ServerConfig, ServerError};
+use crate::gcs_net::{tls::TlsFiles, GcsServer, Membership, NetError, NetLimits, RemoteGcs, ServerConfig, ServerError};
 
 /// Numbers of drivers begin here; those of workers are below.
 const FIRST_DRIVER: u32 = 1 << 31;
@@ -58,6 +61,9 @@ pub struct NodeSettings {
     pub join: Option<String>,
     /// The cluster's token; a head that is given none makes one.
     pub token: Option<String>,
+    /// How its connections are encrypted.
+    #[serde(default)]
+    pub tls: NodeTls,
     /// Where it listens; port 0 for any that is free.
     pub listen: SocketAddr,
     /// Under which address others reach it, if not the one where it listens.
@@ -100,6 +106,9 @@ pub enum NodeError {
     /// The node's folder.
     #[error("the node's folder cannot be used: {0}")]
     Folder(#[from] io::Error),
+    /// The object store.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
     /// The control store refuses the node.
     #[error("the cluster does not take this node: {0}")]
     Refused(String),
@@ -144,6 +153,8 @@ pub struct NodeShared {
     renewed: AtomicU64,
     fenced: OnceLock<String>,
     began: Instant,
+    /// Certificates of the operator's own.
+    pub tls_files: Option<TlsFiles>,
     apart: bool,
     codes: RwLock<BTreeMap<WorkerId, Arc<JobCode>>>,
     others: RwLock<BTreeMap<NodeId, NodeSpec>>,
@@ -152,6 +163,7 @@ pub struct NodeShared {
     local: OnceLock<Addr<LocalScheduler>>,
     global: OnceLock<Addr<GlobalScheduler>>,
     pool: OnceLock<Addr<WorkerPool>>,
+    objects: OnceLock<Addr<ObjectManager>>,
     actors: OnceLock<Addr<ActorManager>>,
     stop: Notify,
     /// Lets nodes that call in, on the arbiter that it is given.
@@ -179,11 +191,43 @@ impl NodeShared {
         }
     }
 
+    /// Hands what a node says about a placement group to whom it concerns.
+    pub fn group_frame(&self, from: NodeId, frame: GroupFrame) {
+        match frame {
+            GroupFrame::Prepared { group, round, taken } => {
+                self.global(GlobalEvent::GroupPrepared { from, group, round, taken });
+            }
+            frame => self.local(LocalEvent::Group(from, Box::new(frame))),
+        }
+    }
+
+    /// Tells a node about a placement group, this one or another.
+    pub fn to_group_node(&self, node: NodeId, frame: GroupFrame) {
+        if node == self.spec.id {
+            self.group_frame(node, frame);
+        } else {
+            self.hub.to_node(node, &NodeFrame::Group(frame));
+        }
+    }
+
     /// Tells the worker pool.
     pub fn pool(&self, event: PoolEvent) {
         if let Some(pool) = self.pool.get() {
             pool.do_send(event);
         }
+    }
+
+    /// Tells the object manager.
+    pub fn objects(&self, event: ObjectEvent) {
+        if let Some(objects) = self.objects.get() {
+            objects.do_send(event);
+        }
+    }
+
+    /// Where another node is reached.
+    #[must_use]
+    pub fn address_of(&self, node: NodeId) -> Option<String> {
+        self.others.read().get(&node).map(|spec| spec.address.clone())
     }
 
     /// Tells the keeper of actors.
@@ -247,6 +291,7 @@ impl NodeShared {
         self.actors(ActorEvent::Gone(process, reason.to_owned()));
         if process == code.driver {
             self.pool(PoolEvent::JobGone(code.job));
+            self.global(GlobalEvent::JobGone(code.job));
             self.hub.to_all_nodes(&NodeFrame::JobGone(code.job));
         } else {
             self.pool(PoolEvent::Lost(process.worker));
@@ -292,15 +337,13 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>),
     let bound = listener.local_addr()?;
     let address = settings.advertise.clone().unwrap_or_else(|| bound.to_string());
     let is_head = settings.join.is_none();
-    let token = settings.token.clone().unwrap_or_else(|| if is_head { fresh_token() } else { String::new() });
-    let token = (!token.is_empty()).then_some(token);
     let head = settings.join.clone().unwrap_or_else(|| address.clone());
-    let (cluster, given) = match &settings.join {
-        None => (id, vec![vec![address.clone()]]),
-        Some(nodes) => members::discover(nodes, token.as_deref())?,
-    };
-    let membership = Membership::new(cluster, token.clone()).map_err(|error| NodeError::Refused(error.to_string()))?;
     let folder = NodeFolder::make(NodeId(id))?;
+    let (membership, token, given) = match &settings.join {
+        None => trust::found(&settings, id, (bound, &address), folder.path())?,
+        Some(nodes) => trust::join(&settings, nodes)?,
+    };
+    let cluster = membership.cluster;
     let gcs_folder = settings.gcs_folder.clone().unwrap_or_else(|| folder.path().join("gcs"));
     let first = is_head.then(|| group::first(&settings, cluster, NodeId(id), &address, folder.path().join("gcs")));
     let shards = first.into_iter().collect();
@@ -319,7 +362,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>),
         address,
         head,
         cluster: format!("{cluster:032x}"),
-        token: token.unwrap_or_default(),
+        token,
         is_head,
         nodes: Vec::new(),
     };
@@ -340,6 +383,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>),
         renewed: AtomicU64::new(0),
         fenced: OnceLock::new(),
         began: Instant::now(),
+        tls_files: settings.tls.files.clone(),
         apart: settings.apart,
         codes: RwLock::default(),
         others: RwLock::default(),
@@ -348,6 +392,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>),
         local: OnceLock::new(),
         global: OnceLock::new(),
         pool: OnceLock::new(),
+        objects: OnceLock::new(),
         actors: OnceLock::new(),
         stop: Notify::new(),
         callers: OnceLock::new(),
@@ -362,7 +407,11 @@ async fn serve(
     settings: &NodeSettings,
     ready: impl FnOnce(&NodeCard),
 ) -> Result<(), NodeError> {
-    let (scheduling, processes) = (Arbiter::new(), Arbiter::new());
+    let (scheduling, processes, bulk) = (Arbiter::new(), Arbiter::new(), Arbiter::new());
+    let config = store_config(Some(shared.spec.object_store_bytes as f64));
+    let objects = ObjectManager::new(shared.clone(), config)?;
+    let store = objects.store();
+    let _ = shared.objects.set(ObjectManager::start_in_arbiter(&bulk.handle(), |_| objects));
     let (local, global, pool, actors) = (shared.clone(), shared.clone(), shared.clone(), shared.clone());
     let local = LocalScheduler::start_in_arbiter(&scheduling.handle(), move |_| LocalScheduler::new(local));
     let global = GlobalScheduler::start_in_arbiter(&scheduling.handle(), move |_| GlobalScheduler::new(global));
@@ -391,6 +440,8 @@ async fn serve(
     // Dropping the pool drops its workers' inputs.
     processes.stop();
     scheduling.stop();
+    bulk.stop();
+    store.close();
     let _ = processes.join();
     let _ = scheduling.join();
     Ok(())

@@ -12,16 +12,13 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 use actix::prelude::*;
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
-    time::timeout,
-};
+use tokio::{net::UnixStream, time::timeout};
 
 use super::wire::Greeting;
 use crate::gcs_net::{
     inbox::Inbox,
     outbox::{Outbox, Unsent},
+    stream::Stream,
     wire::{decode, FrameError, FRAME_BYTES_MAX, PROTOCOL_VERSION},
 };
 
@@ -36,10 +33,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How long a caller may take to say who it is.
 const GREETING_MAX: Duration = Duration::from_secs(5);
 
-/// The reading half of any connection.
-pub type Reading = Box<dyn AsyncRead + Unpin>;
-/// The writing half of any connection.
-pub type Writing = Box<dyn AsyncWrite + Unpin>;
+pub use crate::gcs_net::stream::{Reading, Writing};
 
 /// The way out of a connection, for any thread.
 #[derive(Clone)]
@@ -192,10 +186,7 @@ impl Actor for Peer {
 async fn hear(inbox: &mut Inbox<Reading>, liveness: Liveness, hears: &mut dyn Hears) -> Result<(), String> {
     let frames = match liveness {
         Liveness::Local => inbox.frames().await,
-        Liveness::Remote => match timeout(SILENCE_MAX, inbox.frames()).await {
-            Ok(frames) => frames,
-            Err(_) => return Err(format!("it said nothing for {SILENCE_MAX:?}")),
-        },
+        Liveness::Remote => inbox.frames_within(SILENCE_MAX).await,
     };
     let mut frames = match frames {
         Ok(Some(frames)) => frames,
@@ -218,9 +209,8 @@ pub fn unix_halves(stream: UnixStream) -> (Reading, Writing) {
 
 /// The halves of a TCP connection.
 #[must_use]
-pub fn tcp_halves(stream: TcpStream) -> (Reading, Writing) {
-    let (reading, writing) = stream.into_split();
-    (Box::new(reading), Box::new(writing))
+pub fn tcp_halves(stream: Stream) -> (Reading, Writing) {
+    stream.split()
 }
 
 /// Calls on a Unix socket and says who one is.

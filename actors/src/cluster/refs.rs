@@ -12,8 +12,8 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{core_worker::CoreWorker, wire::WireRef};
-use crate::{data::codec::Parts, error::TaskError, task::Object};
+use super::{core_worker::CoreWorker, objects::Portable, wire::WireRef};
+use crate::{error::TaskError, task::Object};
 
 /// A reference to an object of this process, as an encoder leaves it beside the bytes.
 pub struct SharedRef {
@@ -24,12 +24,12 @@ pub struct SharedRef {
 }
 
 /// Who hears what became of an object.
-pub type OnFetched = Box<dyn FnOnce(Result<Parts, TaskError>) + Send>;
+pub type OnFetched = Box<dyn FnOnce(Result<Portable, TaskError>) + Send>;
 
 enum Fetch {
     Not,
     UnderWay(Vec<OnFetched>),
-    Done(Result<Parts, TaskError>),
+    Done(Result<Portable, TaskError>),
 }
 
 /// A reference to an object of another process.
@@ -73,7 +73,7 @@ impl ForeignRef {
     }
 
     /// The value has come, or why there is none.
-    pub(super) fn fetched(&self, outcome: Result<Parts, TaskError>) {
+    pub(super) fn fetched(&self, outcome: Result<Portable, TaskError>) {
         let before = std::mem::replace(&mut *self.fetch.lock(), Fetch::Done(outcome.clone()));
         if let Fetch::UnderWay(waiting) = before {
             waiting.into_iter().for_each(|then| then(outcome.clone()));

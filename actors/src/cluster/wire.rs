@@ -3,19 +3,26 @@
 //! Owns: the frames, as plain records in MessagePack. Does not own how bytes are cut into frames ([`super::peer`]), nor what
 //! is done about them. Invariant: every length is bounded by the frame's, which is checked before it is believed.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use actinic_gcs::{
     spec::{ActorSpec, LabelSelector},
-    ActorId, FunctionId, JobId, NodeId, ObjectId, ResourceSet, TaskId, WorkerId,
+    ActorId, FunctionId, JobId, NodeId, ObjectId, PlacementGroupId, ResourceSet, TaskId, WorkerId,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::work::Work;
+mod value;
+
+pub use self::value::{WireActor, WireArg, WireRef, WireValue};
+use super::{
+    groups::{GroupAsk, GroupFrame, GroupNews},
+    objects::wire::{ObjectAsk, ObjectFigures, ObjectFrame, ObjectNews},
+    work::Work,
+};
 use crate::{
     error::TaskError,
-    options::{HostedOptions, OverflowPolicy, SchedulingStrategy},
+    options::{HostedOptions, SchedulingStrategy},
     supervision::Exit,
 };
 
@@ -95,43 +102,6 @@ pub struct ClassSpec {
     pub near: Option<NodeId>,
     /// Whether a task runs again whose worker was lost.
     pub retriable: bool,
-}
-
-impl ClassSpec {
-    /// Whether its tasks may run on a node with these labels.
-    #[must_use]
-    pub fn admits(&self, labels: &BTreeMap<String, String>) -> bool {
-        let hard = match &self.strategy {
-            SchedulingStrategy::NodeLabel { hard, .. } => hard.fits(labels),
-            _ => true,
-        };
-        hard && self.labels.fits(labels)
-    }
-
-    /// Whether some nodes are preferred by their labels.
-    #[must_use]
-    pub fn has_preference(&self) -> bool {
-        matches!(&self.strategy, SchedulingStrategy::NodeLabel { soft, .. } if !soft.is_empty())
-    }
-
-    /// Whether a node with these labels is one of those.
-    #[must_use]
-    pub fn prefers(&self, labels: &BTreeMap<String, String>) -> bool {
-        matches!(&self.strategy, SchedulingStrategy::NodeLabel { soft, .. } if soft.fits(labels))
-    }
-}
-
-impl fmt::Display for ClassSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.demand)?;
-        if let SchedulingStrategy::NodeLabel { hard, .. } = &self.strategy {
-            write!(f, " where {hard}")?;
-        }
-        if !self.labels.is_empty() {
-            write!(f, " where {}", self.labels)?;
-        }
-        Ok(())
-    }
 }
 
 /// How many leases an owner wants for a class, in all. A newer one replaces it.
@@ -242,8 +212,10 @@ pub struct Welcome {
     pub listen: String,
     /// The cluster.
     pub cluster: u128,
-    /// Its token, if it has one.
+    /// Its join token, if it has one.
     pub token: Option<String>,
+    /// The certificates of this machine's node, where they are the operator's own.
+    pub tls_files: Option<crate::gcs_net::tls::TlsFiles>,
     /// Where each shard of the control store is reached.
     pub gcs: Vec<Vec<String>>,
     /// The head, which keeps detached actors.
@@ -259,6 +231,8 @@ pub enum ToNode {
     Return(LeaseId),
     /// A worker is ready for tasks.
     Ready,
+    /// A placement group is wanted, or wanted no more.
+    Group(GroupAsk),
     /// All that the sender runs under this lease of its node waits for others: it needs no CPU meanwhile.
     Blocked(LeaseId),
     /// It goes on.
@@ -270,6 +244,8 @@ pub enum ToNode {
         /// [`DataFrame`]s, encoded.
         body: Bytes,
     },
+    /// About large objects.
+    Object(ObjectAsk),
     /// To whoever keeps an actor.
     Actor {
         /// The keeper's node.
@@ -308,6 +284,8 @@ pub enum FromNode {
         /// Why.
         reason: String,
     },
+    /// What became of a placement group that the receiver asked for.
+    Group(PlacementGroupId, GroupNews),
     /// The tasks of a class wait for a node that there is not.
     Hopeless {
         /// Which class.
@@ -347,6 +325,8 @@ pub enum FromNode {
     },
     /// How the node is.
     Status(Box<ClusterStatus>),
+    /// About large objects.
+    Object(ObjectNews),
     /// The worker is to host an actor.
     Host(Box<HostActor>),
     /// The worker hosts an actor that is to end.
@@ -478,63 +458,6 @@ pub enum ActorWord {
         /// The state.
         state: Bytes,
     },
-}
-
-/// A handle to an actor, on its way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WireActor {
-    /// The actor.
-    pub id: ActorId,
-    /// The Rust type of its state.
-    pub type_name: String,
-    /// Its class, with its name if it has one, for people.
-    pub label: String,
-    /// Whether it lives without handles.
-    pub detached: bool,
-    /// Calls that may wait.
-    pub max_pending_calls: usize,
-    /// What happens to one over that bound.
-    pub overflow: OverflowPolicy,
-    /// How often a call is tried again that was lost with its actor.
-    pub max_task_retries: u32,
-}
-
-/// An object of another process, and who owns it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct WireRef {
-    /// The object.
-    pub id: ObjectId,
-    /// The process that knows what became of it.
-    pub owner: ProcessId,
-}
-
-/// A value on its way.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct WireValue {
-    /// The structure.
-    pub meta: Bytes,
-    /// The bulk.
-    pub buffers: Vec<Bytes>,
-    /// The references inside.
-    pub refs: Vec<WireRef>,
-    /// Which of the references are handles to actors.
-    #[serde(default)]
-    pub actors: Vec<(u32, WireActor)>,
-}
-
-impl WireValue {
-    /// How many bytes it brings.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        self.meta.len() + self.buffers.iter().map(Bytes::len).sum::<usize>()
-    }
-}
-
-/// One argument on its way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum WireArg {
-    /// Its value.
-    Value(WireValue),
 }
 
 /// A task on its way to a worker.
@@ -673,6 +596,8 @@ pub enum NodeFrame {
     Spilled(Box<Spilled>),
     /// From a global scheduler: so many of these leases are yours to grant.
     Place(Box<Spilled>),
+    /// About a placement group.
+    Group(GroupFrame),
     /// Something for a process of the receiver.
     ForProcess {
         /// For whom.
@@ -721,6 +646,8 @@ pub enum NodeFrame {
         /// The bytes, or why there are none.
         bytes: Result<Bytes, String>,
     },
+    /// About large objects.
+    Object(ObjectFrame),
 }
 
 /// What a node says of the cluster.
@@ -732,6 +659,8 @@ pub struct ClusterStatus {
     pub jobs: Vec<JobId>,
     /// What waits on this node, and for what.
     pub waiting: Vec<String>,
+    /// What this node's object store holds.
+    pub objects: ObjectFigures,
     /// The control store's replicas.
     pub gcs: GcsStatus,
 }

@@ -19,9 +19,12 @@ use serde::{
 };
 
 pub(super) mod context;
+mod gather;
 pub(super) mod raw;
 #[cfg(test)]
 mod tests;
+
+pub use gather::decode_all;
 
 /// An object ref inside of a value, of a type that only the public API knows.
 pub type AnyRef = Arc<dyn Any + Send + Sync>;

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use actinic_gcs::replica::{MembershipChange, ReplicaId, ReplicaStatus, ReplicaWork};
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     handshake,
@@ -15,6 +15,7 @@ use super::{
     listener::Route,
     outbox::Outbox,
     roster::Roster,
+    stream::Stream,
     wire::{decode, Membership, Purpose, FRAME_BYTES_MAX, HELLO_BYTES_MAX},
     NetError, NetLimits,
 };
@@ -128,7 +129,7 @@ pub fn ask_admin(address: &str, membership: &Membership, ask: &AdminAsk) -> Resu
 async fn administer(address: &str, membership: &Membership, ask: &AdminAsk) -> Result<AdminAnswer, NetError> {
     let within = NetLimits::default().handshake_max;
     let (stream, _) = handshake::call(address, membership, Purpose::Admin, within).await?;
-    let (reader, mut writer) = stream.into_split();
+    let (reader, mut writer) = stream.split();
     let mut inbox = Inbox::new(reader, FRAME_BYTES_MAX);
     let outbox = Outbox::new(FRAME_BYTES_MAX);
     let failed = |source| NetError::Io { address: address.to_owned(), source };
@@ -149,18 +150,12 @@ async fn administer(address: &str, membership: &Membership, ask: &AdminAsk) -> R
 }
 
 /// Answers one operator until it hangs up.
-pub(super) async fn serve(
-    stream: TcpStream,
-    routes: BTreeMap<usize, Route>,
-    roster: Arc<Roster>,
-    limits: NetLimits,
-    _place: OwnedSemaphorePermit,
-) {
-    let (reader, mut writer) = stream.into_split();
+pub(super) async fn serve(stream: Stream, routes: BTreeMap<usize, Route>, roster: Arc<Roster>, limits: NetLimits) {
+    let (reader, mut writer) = stream.split();
     let mut inbox = Inbox::new(reader, HELLO_BYTES_MAX);
     let outbox = Outbox::new(limits.outgoing_bytes_max);
     let answering = async {
-        while let Ok(Ok(Some(asks))) = timeout(limits.idle_max, inbox.frames()).await {
+        while let Ok(Some(asks)) = inbox.frames_within(limits.idle_max).await {
             for ask in asks {
                 let Ok(ask) = decode::<AdminAsk>(&ask) else { return };
                 if outbox.push(&answer(ask, &routes, &roster).await).is_err() {

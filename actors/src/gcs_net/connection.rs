@@ -25,15 +25,11 @@ use actinic_gcs::{
 use actix::{dev::ToEnvelope, prelude::*};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::{
-    net::{tcp::OwnedReadHalf, TcpStream},
-    sync::OwnedSemaphorePermit,
-    time::timeout,
-};
 
 use super::{
     inbox::{Inbox, ReadError},
     outbox::{Outbox, Unsent},
+    stream::{Reading, Stream},
     wire::{decode, FrameError, FRAME_BYTES_MAX},
     NetLimits,
 };
@@ -89,20 +85,18 @@ pub(super) struct PeerSetup {
     pub(super) to: Addr<GcsShard>,
     pub(super) limits: NetLimits,
     pub(super) newest: Arc<Newest>,
-    /// Its place among all connections, free again once it has ended.
-    pub(super) _place: OwnedSemaphorePermit,
 }
 
 /// The connection's Actix actor.
 pub(super) struct Peer {
     setup: PeerSetup,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     outbox: Rc<Outbox>,
     number: u64,
 }
 
 impl Peer {
-    pub(super) fn new(setup: PeerSetup, stream: TcpStream) -> Self {
+    pub(super) fn new(setup: PeerSetup, stream: Stream) -> Self {
         let outbox = Rc::new(Outbox::new(setup.limits.outgoing_bytes_max));
         Self { setup, stream: Some(stream), outbox, number: 0 }
     }
@@ -116,7 +110,6 @@ impl Peer {
 /// How a connection ends of itself.
 enum Ended {
     Closed,
-    Silent,
     ShardGone,
     Failed(ReadError),
 }
@@ -135,7 +128,7 @@ impl From<FrameError> for Ended {
 
 /// The reading half at work.
 struct Reader {
-    inbox: Inbox<OwnedReadHalf>,
+    inbox: Inbox<Reading>,
     outbox: Rc<Outbox>,
     to: Addr<GcsShard>,
     limits: NetLimits,
@@ -147,10 +140,7 @@ struct Reader {
 impl Reader {
     async fn next(&mut self) -> Result<Vec<Bytes>, Ended> {
         self.outbox.at_most(PAUSE_BYTES).await;
-        match timeout(self.limits.idle_max, self.inbox.frames()).await {
-            Err(_) => Err(Ended::Silent),
-            Ok(frames) => frames?.ok_or(Ended::Closed),
-        }
+        self.inbox.frames_within(self.limits.idle_max).await?.ok_or(Ended::Closed)
     }
 
     async fn give<M>(&self, message: M) -> Result<(), Ended>
@@ -204,7 +194,7 @@ impl Actor for Peer {
         let PeerSetup { shard, who, to, limits, newest, .. } = &self.setup;
         let (number, replaces) = newest.enter((*shard, *who));
         self.number = number;
-        let (reader, mut writer) = stream.into_split();
+        let (reader, mut writer) = stream.split();
         let inbox = Inbox::new(reader, FRAME_BYTES_MAX);
         let (outbox, to_shard, newest) = (self.outbox.clone(), to.clone(), newest.clone());
         let reader = Reader { inbox, outbox, to: to_shard, limits: *limits, newest, me: (*shard, *who), number };
@@ -222,13 +212,12 @@ impl Actor for Peer {
         };
         ctx.spawn(reading.into_actor(self).map(|ended, this, ctx| match ended {
             Ok(()) | Err(Ended::Closed) => ctx.stop(),
-            Err(Ended::Silent) => this.cut_off("it says nothing", ctx),
             Err(Ended::ShardGone) => this.cut_off("its shard has ended", ctx),
             Err(Ended::Failed(ReadError::Io(error))) => {
                 tracing::debug!(who = ?this.setup.who, %error, "a connection failed");
                 ctx.stop();
             }
-            Err(Ended::Failed(ReadError::Frame(error))) => this.cut_off(&error.to_string(), ctx),
+            Err(Ended::Failed(error)) => this.cut_off(&error.to_string(), ctx),
         }));
         let (outbox, stall) = (self.outbox.clone(), limits.stall_max);
         let writing = async move { outbox.write_to(&mut writer, None, stall).await };

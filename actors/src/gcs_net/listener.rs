@@ -4,19 +4,13 @@
 //! were let in: each is a [`Peer`] on its shard's arbiter. Invariants: a caller has a bounded time to say who it is; the
 //! numbers of handshakes and of connections are bounded; who is refused is told why, and so is the log.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    io,
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actinic_gcs::{replica::ReplicaId, spec::NodeSpec};
 use actix::prelude::*;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
@@ -26,31 +20,17 @@ use super::{
     admin,
     connection::{Newest, Peer, PeerSetup, Who},
     handshake::{self, Heard},
+    porch::Porch,
+    refused::RefusedCallers,
     roster::Roster,
+    stream::Stream,
     wire::{Hello, Membership, Purpose, Refusal},
     NetLimits,
 };
 use crate::gcs_client::GcsShard;
 
-/// Handshakes under way at once; a caller beyond them is hung up on.
-const HANDSHAKES_MAX: usize = 256;
 /// Before the next attempt, where the system cannot accept.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
-/// Refusals remembered.
-const REFUSED_MAX: usize = 16;
-
-/// A caller that was not let in.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    /// Who.
-    pub caller: SocketAddr,
-    /// Why.
-    pub why: String,
-}
-
-/// The last callers that were not let in.
-pub(super) type RefusedCallers = Arc<Mutex<VecDeque<Refused>>>;
-
 /// One replica of this process.
 #[derive(Clone)]
 pub(super) struct Route {
@@ -62,13 +42,21 @@ pub(super) struct Route {
 /// The replicas of a process, by shard.
 pub(super) type Routes = Arc<RwLock<BTreeMap<usize, Route>>>;
 
+/// What another node has connected for.
+pub enum Visit {
+    /// What nodes say to each other.
+    Node(NodeSpec),
+    /// Objects.
+    Objects(actinic_gcs::NodeId),
+}
+
 /// Who takes connections of other nodes.
 #[derive(Clone)]
-pub struct Visitors(Arc<dyn Fn(NodeSpec, std::net::TcpStream) + Send + Sync>);
+pub struct Visitors(Arc<dyn Fn(Visit, Stream) + Send + Sync>);
 
 impl Visitors {
-    /// `take` is called on the listener's thread, and must not wait.
-    pub fn new(take: impl Fn(NodeSpec, std::net::TcpStream) + Send + Sync + 'static) -> Self {
+    /// `take` is called on the listener's thread, and must not wait. The connection has left that thread.
+    pub fn new(take: impl Fn(Visit, Stream) + Send + Sync + 'static) -> Self {
         Self(Arc::new(take))
     }
 }
@@ -79,7 +67,7 @@ pub(super) struct Door {
     pub(super) routes: Routes,
     pub(super) limits: NetLimits,
     pub(super) places: Arc<Semaphore>,
-    pub(super) refused: RefusedCallers,
+    pub(super) refused: Arc<RefusedCallers>,
     pub(super) newest: Arc<Newest>,
     pub(super) roster: Arc<Roster>,
     pub(super) visitors: Option<Visitors>,
@@ -109,19 +97,16 @@ impl Actor for Listener {
 }
 
 async fn accept_all(socket: TcpListener, door: Rc<Door>) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let mut porch = Porch::new();
     loop {
         match socket.accept().await {
             Ok((stream, caller)) => {
-                let Ok(permit) = handshakes.clone().try_acquire_owned() else {
-                    door.note(caller, "too many handshakes are under way");
-                    continue;
-                };
-                let door = door.clone();
-                actix_rt::spawn(async move {
-                    door.answer(stream, caller).await;
-                    drop(permit);
-                });
+                if let Some(slowest) = porch.welcome(caller, door.clone().answer(stream, caller)) {
+                    door.note(
+                        slowest,
+                        "others wait, and of all who have not said yet who they are it has taken longest",
+                    );
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "the control store cannot accept a connection");
@@ -135,29 +120,36 @@ async fn accept_all(socket: TcpListener, door: Rc<Door>) {
 enum Way {
     Shard(usize, Who, Route),
     Admin,
-    Node(Visitors, NodeSpec),
+    Visit(Visitors, Visit),
+    Identity(String),
 }
 
 impl Door {
     fn note(&self, caller: SocketAddr, why: &str) {
-        tracing::warn!(%caller, why, "a caller of the control store is not let in");
-        let mut refused = self.refused.lock();
-        if refused.len() == REFUSED_MAX {
-            refused.pop_front();
-        }
-        refused.push_back(Refused { caller, why: why.to_owned() });
+        self.refused.note(caller, why);
     }
 
-    async fn answer(self: Rc<Self>, mut stream: TcpStream, caller: SocketAddr) {
-        let refusal = match timeout(self.limits.handshake_max, handshake::hear(&mut stream)).await {
+    async fn answer(self: Rc<Self>, socket: TcpStream, caller: SocketAddr) {
+        let receiving = timeout(self.limits.handshake_max, handshake::receive(socket, &self.membership));
+        let (mut stream, heard) = match receiving.await {
             Err(_) => return self.note(caller, "it did not say in time who it is"),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                return self.note(caller, &format!("TLS with it failed: {error}"));
+            }
             Ok(Err(error)) => return tracing::debug!(%caller, %error, "a caller hung up"),
-            Ok(Ok(Heard::Foreign)) => return self.note(caller, "it does not speak the control store's protocol"),
-            Ok(Ok(Heard::Refuse(refusal))) => refusal,
-            Ok(Ok(Heard::Hello(hello))) => match self.way(&hello) {
+            Ok(Ok(received)) => received,
+        };
+        let refusal = match heard {
+            Heard::Foreign => return self.note(caller, "it does not speak the control store's protocol"),
+            Heard::Encrypted => return self.note(caller, "it calls in TLS, and this cluster is not encrypted"),
+            Heard::Refuse(refusal) => refusal,
+            Heard::Hello(hello) => match self.way(&hello) {
                 Ok((way, place)) => {
-                    if let Err(error) = self.let_in(stream, way, place).await {
-                        tracing::debug!(%caller, %error, "a caller hung up");
+                    stream.take_place(place);
+                    match timeout(self.limits.handshake_max, self.let_in(stream, way)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => tracing::debug!(%caller, %error, "a caller hung up"),
+                        Err(_) => self.note(caller, "it did not read in time that it is let in"),
                     }
                     return;
                 }
@@ -171,12 +163,21 @@ impl Door {
         let _ = timeout(self.limits.handshake_max, handshake::refuse(stream, refusal)).await;
     }
 
+    fn visitors(&self) -> Result<Visitors, Refusal> {
+        self.visitors.clone().ok_or(Refusal::NoNode)
+    }
+
     fn way(&self, hello: &Hello) -> Result<(Way, OwnedSemaphorePermit), Refusal> {
         self.membership.admit(hello)?;
         let route = |shard: usize| self.routes.read().get(&shard).cloned().ok_or(Refusal::Shard(shard));
         let way = match &hello.purpose {
             Purpose::Admin => Way::Admin,
-            Purpose::Node(spec) => Way::Node(self.visitors.clone().ok_or(Refusal::NoNode)?, (**spec).clone()),
+            Purpose::Identity => match self.membership.tls.identity() {
+                Some(identity) => Way::Identity(identity.to_pem().to_owned()),
+                None => return Err(Refusal::NoIdentity),
+            },
+            Purpose::Node(spec) => Way::Visit(self.visitors()?, Visit::Node((**spec).clone())),
+            Purpose::Objects(node) => Way::Visit(self.visitors()?, Visit::Objects(*node)),
             Purpose::Client { shard, client } => Way::Shard(*shard, Who::Client(*client), route(*shard)?),
             Purpose::Peer { shard, from, to, address } => {
                 let (shard, from, to, route) = (*shard, *from, *to, route(*shard)?);
@@ -194,7 +195,7 @@ impl Door {
         Ok((way, place))
     }
 
-    async fn let_in(&self, mut stream: TcpStream, way: Way, place: OwnedSemaphorePermit) -> io::Result<()> {
+    async fn let_in(&self, mut stream: Stream, way: Way) -> io::Result<()> {
         let addresses = match &way {
             Way::Shard(shard, Who::Client(_), _) => self.roster.addresses(*shard),
             _ => Vec::new(),
@@ -203,25 +204,23 @@ impl Door {
         let (shard, who, route) = match way {
             Way::Shard(shard, who, route) => (shard, who, route),
             Way::Admin => {
-                actix_rt::spawn(admin::serve(
-                    stream,
-                    self.routes.read().clone(),
-                    self.roster.clone(),
-                    self.limits,
-                    place,
-                ));
+                actix_rt::spawn(admin::serve(stream, self.routes.read().clone(), self.roster.clone(), self.limits));
                 return Ok(());
             }
-            Way::Node(visitors, spec) => {
-                (visitors.0)(spec, stream.into_std()?);
+            Way::Identity(pem) => {
+                stream.write_all(&handshake::short_frame(&pem)?).await?;
+                return stream.shutdown().await;
+            }
+            Way::Visit(visitors, visit) => {
+                (visitors.0)(visit, stream.leave()?);
                 return Ok(());
             }
         };
-        let stream = stream.into_std()?;
+        let stream = stream.leave()?;
         let (limits, newest) = (self.limits, self.newest.clone());
-        route.arbiter.spawn_fn(move || match TcpStream::from_std(stream) {
+        route.arbiter.spawn_fn(move || match stream.arrive() {
             Ok(stream) => {
-                let setup = PeerSetup { shard, who, to: route.shard, limits, newest, _place: place };
+                let setup = PeerSetup { shard, who, to: route.shard, limits, newest };
                 Peer::new(setup, stream).start();
             }
             Err(error) => tracing::error!(%error, "a connection could not be handed to its shard"),

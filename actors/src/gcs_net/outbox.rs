@@ -155,6 +155,12 @@ impl Outbox {
     ) -> io::Error {
         loop {
             let Some(mut bytes) = self.take() else {
+                // Encryption may keep some of what it was given.
+                match timeout(stall, socket.flush()).await {
+                    Err(_) => return io::Error::new(io::ErrorKind::TimedOut, "the other side reads nothing"),
+                    Ok(Err(error)) => return error,
+                    Ok(Ok(())) => {}
+                }
                 let filled = self.filled.notified();
                 match idle {
                     None => filled.await,

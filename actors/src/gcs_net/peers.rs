@@ -14,7 +14,6 @@ use actix::Recipient;
 use actix_rt::task::JoinHandle;
 use tokio::{
     io::AsyncReadExt,
-    net::TcpStream,
     time::{sleep, Instant},
 };
 
@@ -22,6 +21,7 @@ use super::{
     handshake,
     outbox::{Outbox, Unsent},
     roster::Roster,
+    stream::Stream,
     wire::{Membership, Purpose},
     NetError,
 };
@@ -160,8 +160,8 @@ impl Caller {
     }
 
     /// Writes until the connection ends. The other side says nothing on it, but its end is heard.
-    async fn talk(&self, stream: TcpStream) {
-        let (mut reader, mut writer) = stream.into_split();
+    async fn talk(&self, stream: Stream) {
+        let (mut reader, mut writer) = stream.split();
         let mut unheeded = [0; 64];
         let ended = async {
             loop {
@@ -186,7 +186,10 @@ impl Caller {
             return;
         }
         match error {
-            NetError::Refused { .. } | NetError::Garbled { .. } => {
+            NetError::Refused { .. }
+            | NetError::Garbled { .. }
+            | NetError::Tls { .. }
+            | NetError::Unencrypted { .. } => {
                 tracing::error!(%error, "a replica of the control store cannot be spoken to");
             }
             _ => tracing::debug!(%error, "a replica of the control store is not reached"),

@@ -28,7 +28,7 @@ use self::client::RemoteClient;
 use super::{
     link::{Found, LinkNews},
     wire::Membership,
-    NetError, Refusal,
+    NetError,
 };
 use crate::{
     gcs_client::{GcsError, OnChange},
@@ -217,9 +217,7 @@ fn all_found(shards: usize, heard: &mpsc::Receiver<LinkNews>, within: Duration) 
         };
         match news.what {
             Found::Leader(_) => missing.retain(|missing| *missing != news.shard),
-            Found::NoLeader(Some(NetError::Refused { address, refusal })) if is_final(&refusal) => {
-                return Err(NetError::Refused { address, refusal });
-            }
+            Found::NoLeader(Some(error)) if error.is_final() => return Err(error),
             Found::NoLeader(Some(error)) => last = with_source(&error),
             Found::NoLeader(None) => {}
         }
@@ -230,11 +228,6 @@ fn all_found(shards: usize, heard: &mpsc::Receiver<LinkNews>, within: Duration) 
 fn with_source(error: &NetError) -> String {
     let source = std::error::Error::source(error).map(|source| format!(": {source}"));
     format!("{error}{}", source.unwrap_or_default())
-}
-
-/// Whether to ask again is of no use.
-fn is_final(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Version { .. } | Refusal::Token | Refusal::Cluster { .. } | Refusal::Shard(_))
 }
 
 /// An id for one life of a client: it need not be guessable, only different from any other.

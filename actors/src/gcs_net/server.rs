@@ -28,7 +28,9 @@ use tokio::{
 
 use self::start::{check_store, serve, Common};
 use super::{
-    listener::{Refused, RefusedCallers, Visitors},
+    handshake::is_beyond_loopback,
+    listener::Visitors,
+    refused::{Refused, RefusedCallers},
     wire::Membership,
     NetLimits, ServerError,
 };
@@ -62,7 +64,7 @@ pub struct ShardSpec {
 pub struct ServerConfig {
     /// Where it listens; port 0 for any that is free.
     pub listen: SocketAddr,
-    /// The cluster. Beyond loopback it has a token.
+    /// The cluster. Beyond loopback it has a token, or demands certificates, and is encrypted.
     pub membership: Membership,
     /// The replicas, of different shards.
     pub shards: Vec<ShardSpec>,
@@ -91,7 +93,7 @@ pub struct GcsServer {
     common: Common,
     places: Arc<Semaphore>,
     limits: NetLimits,
-    refused: RefusedCallers,
+    refused: Arc<RefusedCallers>,
 }
 
 impl GcsServer {
@@ -138,7 +140,7 @@ impl GcsServer {
         }
         let limits = config.limits;
         let places = Arc::new(Semaphore::new(limits.connections_max));
-        let refused = RefusedCallers::default();
+        let refused = Arc::new(RefusedCallers::default());
         let (started, starting) = mpsc::sync_channel(1);
         let common = Common::new(config.membership.clone());
         let (thread_places, thread_refused, of_thread) = (places.clone(), refused.clone(), common.clone());
@@ -180,7 +182,7 @@ impl GcsServer {
             replicas,
             troubles,
             connections: self.limits.connections_max - self.places.available_permits(),
-            refused: self.refused.lock().iter().cloned().collect(),
+            refused: self.refused.last(),
         }
     }
 
@@ -238,8 +240,15 @@ impl fmt::Debug for GcsServer {
 
 fn check(config: &ServerConfig) -> Result<(), ServerError> {
     let ServerConfig { listen, membership, shards, .. } = config;
-    if !listen.ip().is_loopback() && membership.token.is_none() {
+    let (tls, beyond) = (&membership.tls, is_beyond_loopback(*listen));
+    if beyond && membership.token.is_none() && !tls.demands_certificates() {
         return Err(ServerError::OpenToAll(*listen));
+    }
+    if beyond && !tls.is_on() {
+        return Err(ServerError::Unencrypted(*listen));
+    }
+    if tls.is_on() && !tls.can_answer() {
+        return Err(ServerError::NoCertificate(*listen));
     }
     let mut seen = BTreeSet::new();
     for ShardSpec { index, replica, .. } in shards {

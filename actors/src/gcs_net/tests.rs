@@ -6,6 +6,7 @@
 mod cluster;
 mod intruders;
 mod members;
+mod tls;
 mod wire;
 
 use std::{
@@ -46,6 +47,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A cluster whose replicas are all in this process, with their rows in memory.
 struct Cluster {
+    membership: Membership,
     shards: usize,
     limits: NetLimits,
     addresses: Vec<SocketAddr>,
@@ -54,9 +56,13 @@ struct Cluster {
 
 impl Cluster {
     fn start(replicas: usize, shards: usize, limits: NetLimits) -> Self {
-        let sockets: Vec<TcpListener> = (0..replicas).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        Self::start_as(membership(), "127.0.0.1:0", replicas, shards, limits)
+    }
+
+    fn start_as(membership: Membership, at: &str, replicas: usize, shards: usize, limits: NetLimits) -> Self {
+        let sockets: Vec<TcpListener> = (0..replicas).map(|_| TcpListener::bind(at).unwrap()).collect();
         let addresses = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
-        let mut cluster = Self { shards, limits, addresses, servers: Vec::new() };
+        let mut cluster = Self { membership, shards, limits, addresses, servers: Vec::new() };
         for (place, socket) in sockets.into_iter().enumerate() {
             let config = cluster.config(place, Bootstrap::Found(cluster.members()));
             cluster.servers.push(Some(GcsServer::start_on(socket, config).unwrap()));
@@ -77,7 +83,7 @@ impl Cluster {
             store: ShardStore::Memory,
         };
         let shards = (0..self.shards).map(spec).collect();
-        ServerConfig { listen: self.addresses[place], membership: membership(), shards, limits: self.limits }
+        ServerConfig { listen: self.addresses[place], membership: self.membership.clone(), shards, limits: self.limits }
     }
 
     fn client(&self) -> RemoteGcs {
@@ -85,7 +91,7 @@ impl Cluster {
     }
 
     fn client_of(&self, addresses: Vec<String>) -> Result<RemoteGcs, NetError> {
-        RemoteGcs::connect(&membership(), vec![addresses; self.shards])
+        RemoteGcs::connect(&self.membership, vec![addresses; self.shards])
     }
 
     /// Who leads the first shard.

@@ -21,6 +21,8 @@ use serde::{de::DeserializeOwned, Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
+use super::tls::{JoinToken, Tls, TokenError};
+
 /// What every connection begins with.
 pub const MAGIC: [u8; 8] = *b"ACTGCS\r\n";
 /// The version of the protocol; both sides must speak the same.
@@ -76,6 +78,8 @@ pub struct Membership {
     pub cluster: u128,
     /// The cluster's token, if it has one.
     pub token: Option<Token>,
+    /// How connections of the cluster are encrypted.
+    pub tls: Tls,
 }
 
 /// What a connection is for.
@@ -103,6 +107,10 @@ pub enum Purpose {
     Admin,
     /// Another node of the cluster, for what nodes say to each other.
     Node(Box<actinic_gcs::spec::NodeSpec>),
+    /// Another node of the cluster, which fetches objects.
+    Objects(actinic_gcs::NodeId),
+    /// One who joins, and wants to present the cluster's certificate itself from now on.
+    Identity,
 }
 
 /// What a caller says first.
@@ -167,6 +175,17 @@ pub enum Refusal {
     /// No node of a cluster.
     #[error("this process serves the control store only: it is no node")]
     NoNode,
+    /// Unencrypted, where all is encrypted.
+    #[error(
+        "the listener speaks TLS and the caller does not; give the whole join token, as `actinic token` prints it on a node \
+         of the cluster"
+    )]
+    Plaintext,
+    /// It is asked for a certificate to present, and there is none to hand out.
+    #[error(
+        "this cluster has no certificate of its own to hand out; give this node one: --tls-ca, --tls-cert, --tls-key"
+    )]
+    NoIdentity,
     /// Too many.
     #[error("there are {max} connections already, as many as are allowed")]
     Full {
@@ -257,12 +276,21 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
 }
 
 impl Membership {
-    /// Of this cluster, with its token if it has one.
+    /// Of this cluster, with its join token if it has one: where that names a certificate, no other is taken.
     ///
     /// # Errors
-    /// [`EmptyToken`].
-    pub fn new(cluster: u128, token: Option<String>) -> Result<Self, EmptyToken> {
-        Ok(Self { cluster, token: token.map(Token::new).transpose()? })
+    /// [`TokenError`].
+    pub fn new(cluster: u128, token: Option<String>) -> Result<Self, TokenError> {
+        let Some(token) = token else { return Ok(Self { cluster, token: None, tls: Tls::off() }) };
+        let JoinToken { secret, fingerprint } = token.parse()?;
+        let tls = fingerprint.map_or_else(|| Ok(Tls::off()), Tls::pinned)?;
+        Ok(Self { cluster, token: Some(Token::new(secret).map_err(|_| TokenError::Empty)?), tls })
+    }
+
+    /// The same, encrypted in this way.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self { tls, ..self }
     }
 
     /// What a caller of this cluster says.

@@ -197,6 +197,11 @@ impl Core {
         Pinned::Restore { file, len: entry.len }
     }
 
+    /// Whether it can be read at once.
+    pub(super) fn is_in_memory(&self, key: Key) -> bool {
+        self.entries[key.0].extent.is_some()
+    }
+
     /// A reader is done. It must have dropped its share of the extent.
     pub(super) fn unpin(&mut self, key: Key) {
         let entry = &mut self.entries[key.0];

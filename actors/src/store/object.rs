@@ -53,6 +53,11 @@ impl Layout {
         Self { meta_len, buffers }
     }
 
+    /// How many bytes the meta part has, and where the buffers lie.
+    pub(super) fn into_parts(self) -> (usize, SmallVec<[Range<usize>; 2]>) {
+        (self.meta_len, self.buffers)
+    }
+
     /// Without what alignment adds.
     fn size_bytes(&self) -> usize {
         self.meta_len + self.buffers.iter().map(Range::len).sum::<usize>()
@@ -121,10 +126,10 @@ impl fmt::Debug for StoredObject {
 }
 
 /// One reader's hold on an object's memory.
-struct View {
-    store: Arc<ObjectStore>,
-    key: Key,
-    extent: Option<Arc<Extent>>,
+pub(super) struct View {
+    pub(super) store: Arc<ObjectStore>,
+    pub(super) key: Key,
+    pub(super) extent: Option<Arc<Extent>>,
 }
 
 impl AsRef<[u8]> for View {

@@ -7,9 +7,15 @@
 //! cannot be cloned, are made by the allocator alone, and never overlap; there is one allocator a segment. So Rust's own
 //! borrow rules for extents are those of the bytes. The mapping outlives every slice because each borrows the segment.
 //! Other processes of this user could write to the segment too; they are trusted not to.
+//!
+//! A process that maps a segment of its node ([`Mapped`]) has it twice: once read-only, for all that it views, so that a
+//! stray write through a view ends the process that made it and corrupts nobody's object; and once writable, of which it
+//! only ever writes to a [`Grant`], made of the node's answer to one request for room. The node's allocator keeps grants
+//! from overlapping with each other and with what is sealed.
 #![allow(unsafe_code)]
 
 use std::{
+    collections::BTreeMap,
     ffi::CString,
     fs, io,
     ops::Range,
@@ -18,6 +24,7 @@ use std::{
     sync::atomic::{AtomicU8, Ordering},
 };
 
+use parking_lot::Mutex;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use super::{
@@ -46,7 +53,6 @@ impl Segment {
     }
 
     /// The segment's name, and that of its lock file without the suffix.
-    #[cfg(test)]
     pub(super) fn name(&self) -> &str {
         self.lease.name()
     }
@@ -74,6 +80,20 @@ impl Segment {
         // SAFETY: as in `bytes`; and `extent` is borrowed mutably for as long as the result lives, so that nobody else
         // reads or writes these bytes.
         unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr().add(extent.offset()), extent.len()) }
+    }
+
+    /// A part of an extent, to be written while other parts of it are written by others.
+    ///
+    /// # Safety
+    ///
+    /// No two parts that live at the same time may overlap, and nobody may read or write them by [`Segment::bytes`] or
+    /// [`Segment::bytes_mut`] meanwhile.
+    #[allow(clippy::mut_from_ref, reason = "exclusive by the caller's promise")]
+    unsafe fn part_mut<'a>(&'a self, extent: &'a Extent, part: &Range<usize>) -> &'a mut [u8] {
+        assert!(part.start <= part.end && part.end <= extent.len(), "invariant: a part lies within its extent");
+        assert!(extent.end() <= self.memory.len(), "invariant: an extent lies within its segment");
+        // SAFETY: in bounds of the mapping; exclusive as the caller promises.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr().add(extent.offset() + part.start), part.len()) }
     }
 
     /// Has the operating system back `range` with memory, so that no later write to it is slow or fails. Contents are
@@ -121,6 +141,112 @@ impl Segment {
             unsafe { AtomicU8::from_ptr(self.memory.as_ptr().add(offset)) }.fetch_or(0, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+/// An extent that several writers fill, each a part of its own.
+#[derive(Debug)]
+pub(super) struct Shares {
+    extent: Extent,
+    /// Beginning and end of the parts that are being written.
+    lent: Mutex<BTreeMap<usize, usize>>,
+}
+
+impl Shares {
+    pub(super) fn new(extent: Extent) -> Self {
+        Self { extent, lent: Mutex::default() }
+    }
+
+    /// The extent again; nobody fills it any more.
+    pub(super) fn into_extent(self) -> Extent {
+        self.extent
+    }
+
+    /// Lends a part out; none while any of it is lent to another, or where it is not within the extent.
+    pub(super) fn lend(&self, part: Range<usize>) -> Option<Range<usize>> {
+        let mut lent = self.lent.lock();
+        let within = part.start < part.end && part.end <= self.extent.len();
+        let before = lent.range(..part.end).next_back().is_none_or(|(_, end)| *end <= part.start);
+        (within && before).then(|| {
+            lent.insert(part.start, part.end);
+            part
+        })
+    }
+
+    /// The bytes of a part that was lent to the caller, who gives it back and does not lend it on.
+    #[allow(clippy::mut_from_ref, reason = "exclusive by the loan")]
+    pub(super) fn bytes_mut<'a>(&'a self, segment: &'a Segment, lent: &'a mut Range<usize>) -> &'a mut [u8] {
+        let is_lent = self.lent.lock().get(&lent.start) == Some(&lent.end);
+        assert!(is_lent, "invariant: what is written was lent");
+        // SAFETY: parts that are lent do not overlap, each has one borrower, whose loan is borrowed mutably here; and the
+        // extent itself is behind `self`, which gives it out only by value.
+        unsafe { segment.part_mut(&self.extent, lent) }
+    }
+
+    /// A part is not written any more.
+    pub(super) fn give_back(&self, part: &Range<usize>) {
+        self.lent.lock().remove(&part.start);
+    }
+}
+
+/// Room in a node's segment that the node has granted to this process, and to nobody else, until it is sealed.
+#[derive(Debug)]
+pub(super) struct Grant {
+    offset: usize,
+    len: usize,
+}
+
+impl Grant {
+    /// What the node has answered to one request. To be called once an answer.
+    pub(super) fn new(offset: usize, len: usize) -> Self {
+        Self { offset, len }
+    }
+}
+
+/// The segment of this process's node.
+pub(super) struct Mapped {
+    read: Shmem,
+    write: Shmem,
+}
+
+// SAFETY: as for `Segment`.
+unsafe impl Send for Mapped {}
+// SAFETY: as for `Segment`; what is written belongs to a grant, what is read is sealed and pinned.
+unsafe impl Sync for Mapped {}
+
+impl Mapped {
+    /// Maps the segment of this name.
+    pub(super) fn open(name: &str) -> io::Result<Self> {
+        let open = || ShmemConf::new().os_id(os_id(name)).open().map_err(io_error);
+        let (read, write) = (open()?, open()?);
+        // SAFETY: the range is that of a mapping of our own, to which nothing refers yet.
+        let result = unsafe { libc::mprotect(read.as_ptr().cast(), read.len(), libc::PROT_READ) };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { read, write })
+    }
+
+    /// How long it is.
+    pub(super) fn len(&self) -> usize {
+        self.read.len().min(self.write.len())
+    }
+
+    /// Bytes that the node has pinned for this process, as long as they are pinned.
+    pub(super) fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        assert!(range.start <= range.end && range.end <= self.len(), "invariant: a view lies within its segment");
+        // SAFETY: in bounds of the mapping, which lives as long as `self`. Sealed bytes are written by nobody, and pinned
+        // ones stay where they are; the caller keeps the pin.
+        unsafe { std::slice::from_raw_parts(self.read.as_ptr().add(range.start), range.len()) }
+    }
+
+    /// Bytes that were granted to this process.
+    #[allow(clippy::mut_from_ref, reason = "exclusive by the grant, not by the mapping")]
+    pub(super) fn bytes_mut<'a>(&'a self, grant: &'a mut Grant) -> &'a mut [u8] {
+        let end = grant.offset.checked_add(grant.len);
+        assert!(end.is_some_and(|end| end <= self.len()), "invariant: a grant lies within its segment");
+        // SAFETY: in bounds of the mapping. The grant is this process's alone, is borrowed mutably, and cannot be cloned.
+        unsafe { std::slice::from_raw_parts_mut(self.write.as_ptr().add(grant.offset), grant.len) }
     }
 }
 

@@ -165,3 +165,30 @@ fn header(len: usize, hasher: &Xxh3) -> [u8; HEADER_BYTES] {
     header[16..].copy_from_slice(&hasher.digest().to_le_bytes());
     header
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_changed_anywhere_or_cut_anywhere_is_never_taken_for_whole() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = SpillFolder::create(base.path()).unwrap();
+        let bytes: Vec<u8> = (0..300_u32).map(|n| (n * 7) as u8).collect();
+        folder.write(FileId(1), &bytes).unwrap();
+        let path = folder.path_of(FileId(1));
+        let whole = fs::read(&path).unwrap();
+        let mut into = vec![0; bytes.len()];
+        folder.read(FileId(1), &mut into).unwrap();
+        assert_eq!(into, bytes);
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1 << (at % 8);
+            fs::write(&path, &changed).unwrap();
+            assert!(matches!(folder.read(FileId(1), &mut into), Err(SpillError::Corrupt { .. })), "byte {at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            assert!(matches!(folder.read(FileId(1), &mut into), Err(SpillError::Corrupt { .. })), "cut at {at}");
+        }
+        folder.remove();
+    }
+}

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use actinic_actors::gcs_client::ShardStore;
 use actinic_actors::gcs_net::{
-    ask_admin, AdminAnswer, AdminAsk, GcsServer, Membership, NetLimits, ReplicaSummary, ServerConfig, ShardSpec,
+    ask_admin,
+    tls::{Identity, Tls},
+    AdminAnswer, AdminAsk, GcsServer, Membership, NetLimits, ReplicaSummary, ServerConfig, ShardSpec,
 };
 use actinic_gcs::replica::{Addresses, Bootstrap, ReplicaConfig, ReplicaId};
 use actinic_gcs::store::{RocksOptions, StoreIdentity};
@@ -30,8 +32,14 @@ const TOKEN: &str = "failover";
 /// How long replicas may take to agree on a leader.
 const AGREE_MAX: Duration = Duration::from_secs(20);
 
-fn membership() -> Outcome<Membership> {
-    Ok(Membership::new(CLUSTER, Some(TOKEN.to_owned()))?)
+/// Beyond loopback all is encrypted; the certificate is in the replicas' folder, made by whoever comes first.
+fn membership(folder: &Path, beyond_loopback: bool) -> Outcome<Membership> {
+    let plain = Membership::new(CLUSTER, Some(TOKEN.to_owned()))?;
+    if !beyond_loopback {
+        return Ok(plain);
+    }
+    let identity = Identity::at(&folder.join("identity.pem"))?;
+    Ok(plain.with_tls(Tls::of_identity(identity)?))
 }
 
 /// The replicas.
@@ -57,7 +65,7 @@ impl Processes {
             };
             addresses.insert(ReplicaId(id), address);
         }
-        let (folder, membership) = (folder.to_owned(), membership()?);
+        let (folder, membership) = (folder.to_owned(), membership(folder, network.is_some())?);
         let mut this = Self { folder, network, addresses, membership, children: Vec::new() };
         for id in 1..=REPLICAS {
             let child = this.spawn(id)?;
@@ -164,7 +172,8 @@ pub(crate) fn replica(id: u64, addresses: &str, folder: &Path) -> Outcome<()> {
         bootstrap: Bootstrap::Found(addresses),
         store,
     };
-    let config = ServerConfig { listen, membership: membership()?, shards: vec![shard], limits: NetLimits::default() };
+    let membership = membership(folder, !listen.ip().is_loopback())?;
+    let config = ServerConfig { listen, membership, shards: vec![shard], limits: NetLimits::default() };
     let server = GcsServer::start(config)?;
     std::io::stdin().read_to_end(&mut Vec::new())?;
     server.shut_down();

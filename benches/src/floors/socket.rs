@@ -26,6 +26,10 @@ pub(crate) static TCP: Reference =
 pub(crate) static TCP_STREAM: Reference =
     Reference { name: "TCP loopback, one stream", unit: Unit::BytesPerSecond, measure: tcp_stream };
 
+/// Four TCP streams on loopback at a time, in writes of 1 MiB.
+pub(crate) static TCP_STREAMS: Reference =
+    Reference { name: "TCP loopback, four streams", unit: Unit::BytesPerSecond, measure: tcp_streams };
+
 fn unix(ctx: &mut Ctx) -> Outcome<f64> {
     let (here, there) = UnixStream::pair()?;
     round_trips(ctx.size(ROUND_TRIPS), here, there)
@@ -77,4 +81,24 @@ fn tcp_stream(ctx: &mut Ctx) -> Outcome<f64> {
     let bytes = rate(chunks * CHUNK_BYTES, || Ok((0..chunks).try_for_each(|_| here.read_exact(&mut chunk))?))?;
     sender.join().map_err(|_| "the sending thread panicked")??;
     Ok(bytes)
+}
+
+fn tcp_streams(ctx: &mut Ctx) -> Outcome<f64> {
+    const STREAMS: usize = 4;
+    let chunks = ctx.size(STREAM_BYTES / CHUNK_BYTES) / STREAMS + 1;
+    let pairs = (0..STREAMS).map(|_| connected()).collect::<Outcome<Vec<_>>>()?;
+    rate(STREAMS * chunks * CHUNK_BYTES, || {
+        let mut threads = Vec::new();
+        for (mut here, mut there) in pairs {
+            threads.push(thread::spawn(move || {
+                let chunk = vec![7; CHUNK_BYTES];
+                (0..chunks).try_for_each(|_| there.write_all(&chunk))
+            }));
+            threads.push(thread::spawn(move || {
+                let mut chunk = vec![0; CHUNK_BYTES];
+                (0..chunks).try_for_each(|_| here.read_exact(&mut chunk))
+            }));
+        }
+        threads.into_iter().try_for_each(|thread| Ok(thread.join().map_err(|_| "a thread panicked")??))
+    })
 }

@@ -3,10 +3,13 @@
 //! Owns: what one execution needs to run again anywhere. Invariants: a spec is immutable once submitted; its data edges
 //! are its arguments by reference, its control edge is `parent`, its stateful edge is `previous` of an actor call.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{
+    de::{SeqAccess, Visitor},
+    Deserialize, Deserializer, Serialize,
+};
 use smallvec::SmallVec;
 
 use super::{LabelSelector, Limit};
@@ -26,6 +29,7 @@ pub struct TaskSpec {
     /// The function's name, for people.
     pub name: Arc<str>,
     /// The arguments in order.
+    #[serde(deserialize_with = "arguments")]
     pub args: SmallVec<[TaskArg; 2]>,
     /// How many objects it returns.
     pub num_returns: u32,
@@ -39,6 +43,29 @@ pub struct TaskSpec {
     pub scheduling: SchedulingStrategy,
     /// Whether it is a plain task or belongs to an actor.
     pub kind: TaskKind,
+}
+
+/// Arguments as they come: left to itself, a `SmallVec` makes room at once for as many as a list claims to have.
+fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SmallVec<[TaskArg; 2]>, D::Error> {
+    struct AsTheyCome;
+
+    impl<'de> Visitor<'de> for AsTheyCome {
+        type Value = SmallVec<[TaskArg; 2]>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the arguments of a task")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut args = SmallVec::new();
+            while let Some(arg) = list.next_element()? {
+                args.push(arg);
+            }
+            Ok(args)
+        }
+    }
+
+    deserializer.deserialize_seq(AsTheyCome)
 }
 
 /// What a task is to an actor.

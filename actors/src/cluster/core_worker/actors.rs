@@ -120,7 +120,8 @@ impl CoreWorker {
     ) {
         let keeper = ProcessId::manager(actor.keeper());
         let exported = export(&Exporter { core: self, to: keeper }).and_then(|args| {
-            let has_refs = args.iter().any(|WireArg::Value(value)| !value.refs.is_empty());
+            let mut values = args.iter().flat_map(WireArg::values);
+            let has_refs = values.any(|value| !value.refs.is_empty() || value.away.is_some());
             if actor.wire().detached && has_refs {
                 let message = "a detached actor outlives its creator, who owns the objects that the constructor's \
                                arguments refer to; give it their values";
@@ -131,7 +132,7 @@ impl CoreWorker {
         });
         match exported {
             Ok(args) => {
-                let refs = args.iter().flat_map(|WireArg::Value(value)| &value.refs);
+                let refs = args.iter().flat_map(WireArg::values).flat_map(|value| &value.refs);
                 let objects = refs.map(|wire| wire.id).collect();
                 actor.keep(Arc::new(KeptRefs { core: Arc::downgrade(self), keeper, objects, _kept: kept }));
                 self.to_keeper(actor.keeper(), ActorWord::Construct { actor: actor.id(), args });

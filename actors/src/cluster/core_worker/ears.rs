@@ -244,6 +244,7 @@ impl CoreWorker {
             let ways = self.ways.lock();
             ways.keys().copied().filter(|process| process.node == node).collect()
         };
+        self.objects.node_gone(node);
         let leased = self.state.lock().submit.workers_on(node);
         let mut all: Vec<ProcessId> = on_node.into_iter().chain(leased).collect();
         all.sort_unstable();
@@ -332,7 +333,7 @@ struct Telling {
 impl Dependent for Telling {
     fn dependency_ready(self: Arc<Self>) {
         let id = self.object.id();
-        let outcome = self.core.outcome(&self.object, self.to);
+        let outcome = self.core.answer(&self.object, self.to);
         if let Err(error) = self.core.to_process(self.to, &DataFrame::Object { id, outcome }) {
             let outcome = Err(super::export::not_sent("an object", error));
             let _ = self.core.to_process(self.to, &DataFrame::Object { id, outcome });
@@ -372,6 +373,7 @@ impl Hears for NodeEars {
                     core.state.lock().submit.on_infeasible(class, &reason, &mut effects);
                     core.carry_out(effects);
                 }
+                FromNode::Group(group, news) => core.on_group(group, news),
                 FromNode::Hopeless { reason, .. } => tracing::warn!("{reason}"),
                 FromNode::Gone { process, reason } => core.process_gone(process, &reason),
                 FromNode::NodeGone { node, reason } => core.all_of_node_gone(node, &reason),
@@ -381,6 +383,7 @@ impl Hears for NodeEars {
                         node.note_blocked();
                     }
                 }
+                FromNode::Object(news) => core.objects.hear(news),
                 FromNode::Output { process, stderr, text } => print(process, stderr, &text),
                 FromNode::Host(host) => core.host(*host),
                 FromNode::EndActor { actor, reason, drain } => core.end_hosted(actor, &reason, drain),

@@ -10,9 +10,10 @@ use super::{CoreWorker, NotSent, Way};
 use crate::{
     cluster::{
         calls::RemoteActor,
+        objects::{AwayObject, Locator, Portable},
         peer::{self, Conduit, Liveness, Peer},
         refs::{ForeignRef, SharedRef},
-        wire::{Caller, DataFrame, Greeting, ProcessId, ToNode, WireRef, WireValue},
+        wire::{Caller, DataFrame, Greeting, ProcessId, ToNode, WireActor, WireRef, WireValue},
     },
     data::codec::{AnyRef, Parts},
     error::{TaskError, TaskErrorKind},
@@ -34,6 +35,9 @@ pub struct Imported {
     pub objects: Vec<Arc<dyn Object>>,
 }
 
+/// References, and which of them are handles to actors.
+type References = (Vec<WireRef>, Vec<(u32, WireActor)>);
+
 pub(super) fn not_sent(task: &str, error: NotSent) -> TaskError {
     let message = format!("what it takes or gives could not be sent to another process: {error}");
     TaskErrorKind::Failed { task: task.to_owned(), node: "this process".to_owned(), message, causes: Vec::new() }.into()
@@ -44,11 +48,26 @@ impl Exporter<'_> {
     ///
     /// # Errors
     /// That something inside of it cannot leave this process.
-    pub fn value(&self, parts: impl Into<Parts>) -> Result<WireValue, TaskError> {
-        let Parts { meta, buffers, refs } = parts.into();
+    pub fn value(&self, value: impl Into<Portable>) -> Result<WireValue, TaskError> {
+        match value.into() {
+            Portable::Here(Parts { meta, buffers, refs }) => {
+                let (refs, actors) = self.references(&refs)?;
+                Ok(WireValue { meta, buffers, refs, actors, away: None })
+            }
+            Portable::Away(away) => self.away(&away, away.locator().clone()),
+        }
+    }
+
+    fn away(&self, away: &AwayObject, locator: Locator) -> Result<WireValue, TaskError> {
+        let (refs, actors) = self.references(away.refs())?;
+        Ok(WireValue { refs, actors, away: Some(Box::new(locator)), ..WireValue::default() })
+    }
+
+    /// References, and which of them are handles to actors.
+    fn references(&self, refs: &[AnyRef]) -> Result<References, TaskError> {
         let mut actors = Vec::new();
         let mut wires = Vec::with_capacity(refs.len());
-        for inner in &*refs {
+        for inner in refs {
             if let Ok(actor) = inner.clone().downcast::<RemoteActor>() {
                 actors.push((wires.len() as u32, actor.wire().clone()));
                 wires.push(self.actor(&actor));
@@ -56,7 +75,7 @@ impl Exporter<'_> {
                 wires.push(self.reference(inner)?);
             }
         }
-        Ok(WireValue { meta, buffers, refs: wires, actors })
+        Ok((wires, actors))
     }
 
     fn reference(&self, inner: &AnyRef) -> Result<WireRef, TaskError> {
@@ -100,8 +119,8 @@ impl Exporter<'_> {
 impl CoreWorker {
     /// A value that has come from another process.
     #[must_use]
-    pub fn import(self: &Arc<Self>, from: ProcessId, value: WireValue) -> Parts {
-        let WireValue { meta, buffers, refs, actors } = value;
+    pub fn import(self: &Arc<Self>, from: ProcessId, value: WireValue) -> Portable {
+        let WireValue { meta, buffers, refs, actors, away } = value;
         let mut actors = actors.into_iter().peekable();
         let receive = |(at, wire): (usize, WireRef)| -> AnyRef {
             match actors.next_if(|(index, _)| *index as usize == at) {
@@ -110,7 +129,10 @@ impl CoreWorker {
             }
         };
         let refs: Vec<AnyRef> = refs.into_iter().enumerate().map(receive).collect();
-        Parts { meta, buffers, refs: refs.into() }
+        match away {
+            Some(locator) => Portable::Away(self.objects.arrived(*locator, refs.into())),
+            None => Portable::Here(Parts { meta, buffers, refs: refs.into() }),
+        }
     }
 
     fn receive(self: &Arc<Self>, from: ProcessId, wire: WireRef) -> AnyRef {
@@ -126,9 +148,18 @@ impl CoreWorker {
         received
     }
 
-    /// What became of an object of this process, ready to be sent.
+    /// The result of a task of another process, which owns it and from now on holds it.
     pub(super) fn outcome(self: &Arc<Self>, object: &Arc<dyn Object>, to: ProcessId) -> Result<WireValue, TaskError> {
-        let encoded: Parts = object.encoded().unwrap_or_else(|| Err(super::disconnected()))?;
+        let exporter = Exporter { core: self, to };
+        match object.encoded().unwrap_or_else(|| Err(super::disconnected()))? {
+            Portable::Away(away) => exporter.away(&away, away.pass(to)),
+            here => exporter.value(here),
+        }
+    }
+
+    /// The value of an object of this process, for one who reads it.
+    pub(super) fn answer(self: &Arc<Self>, object: &Arc<dyn Object>, to: ProcessId) -> Result<WireValue, TaskError> {
+        let encoded = object.encoded().unwrap_or_else(|| Err(super::disconnected()))?;
         Exporter { core: self, to }.value(encoded)
     }
 

@@ -19,7 +19,7 @@ mod grow;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use actinic_gcs::{spec::NodeSpec, Millis, NodeId};
+use actinic_gcs::{spec::NodeSpec, Millis, NodeId, ResourceSet};
 
 use self::cost::Known;
 use crate::cluster::wire::{ClassId, NodeLoad, ProcessId, Spilled};
@@ -146,6 +146,12 @@ impl GlobalCore {
     /// All nodes, with their last word.
     pub fn nodes(&self) -> impl Iterator<Item = (&NodeSpec, &NodeLoad)> {
         self.nodes.values().map(|known| (&known.spec, &known.load))
+    }
+
+    /// What each node has free, as far as is known.
+    #[must_use]
+    pub fn free(&self) -> BTreeMap<NodeId, ResourceSet> {
+        self.nodes.iter().map(|(node, known)| (*node, known.free())).collect()
     }
 
     /// Demands that no node can ever meet as things are, for people.

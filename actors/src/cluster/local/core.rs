@@ -16,20 +16,20 @@
 //! **Invariants:** what a lease takes was free, and is free again once it ends; a demand never holds more leases than it
 //! wants by a grant of ours; who is gone holds and wants nothing, even where a word of his comes late.
 
+mod bundles;
 mod gone;
+mod grant;
 mod look;
 mod spill;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use actinic_gcs::{
-    resources::{CPU, GPU},
-    Millis, NodeId, Quantity, ResourceSet,
-};
+use actinic_gcs::{resources::GPU, Millis, NodeId, PlacementGroupId, ResourceSet};
 
-use self::gone::Gone;
+use self::{bundles::Groups, gone::Gone};
 use crate::{
     cluster::{
+        groups::GroupFrame,
         wire::{ClassId, ClassSpec, Demand, JobCode, LeaseFor, LeaseId, NodeLoad, ProcessId, Spilled},
         work::Work,
     },
@@ -86,6 +86,8 @@ pub enum LocalEffect {
     Spill(Box<Spilled>),
     /// Tell a certain node.
     Place(NodeId, Box<Spilled>),
+    /// Tell a node's global scheduler about a group, which may be this one's.
+    Group(NodeId, GroupFrame),
     /// Tell the owner that this can never be.
     Infeasible(ProcessId, ClassId, String),
 }
@@ -116,6 +118,8 @@ struct Wanted {
     told_at: Millis,
     /// Whether it has changed since, and is to be told soon.
     owed: bool,
+    /// What the nodes of its placement group were told last.
+    shares: BTreeMap<NodeId, u32>,
     /// When it is forgotten, if it was placed.
     until: Option<Millis>,
     recalled: bool,
@@ -149,6 +153,8 @@ struct Granted {
     /// How many CPUs it asks for.
     cpu_demand: ResourceSet,
     lends: bool,
+    /// The bundle that it is in, as the placement core calls it.
+    bundle: Option<PlacementGroupId>,
     worker: Option<ProcessId>,
     recalled: bool,
 }
@@ -162,6 +168,7 @@ pub struct LocalCore {
     leases: BTreeMap<u64, Granted>,
     peers: BTreeSet<NodeId>,
     gone: Gone,
+    groups: Groups,
     /// Bytes a second at which inputs have come, as a moving average; 0 where none have.
     bandwidth: u64,
     next: u64,
@@ -182,6 +189,7 @@ impl LocalCore {
             leases: BTreeMap::new(),
             peers: BTreeSet::new(),
             gone: Gone::default(),
+            groups: Groups::default(),
             bandwidth: 0,
             next: 0,
             revision: 0,
@@ -256,6 +264,7 @@ impl LocalCore {
             spilled: 0,
             told_at: now,
             owed: false,
+            shares: BTreeMap::new(),
             until,
             recalled: false,
         });
@@ -347,6 +356,7 @@ impl LocalCore {
         // They may live on, and be heard of again.
         gone.into_iter().for_each(|owner| self.forget(owner, effects));
         self.unbind(effects);
+        self.groups_lose_node(node, effects);
     }
 
     // --- decisions -------------------------------------------------------------------------------------------------
@@ -354,7 +364,9 @@ impl LocalCore {
     /// One pass over all that is wanted. Call it once after a batch of events, and when [`LocalCore::deadline`] has come.
     pub fn dispatch(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
         self.wanted.retain(|_, wanted| wanted.until.is_none_or(|until| now < until) || wanted.held > 0);
+        self.forget_uncommitted(now);
         self.take_cpus_back();
+        self.place_in_groups(now, effects);
         let mut stuck: BTreeSet<Key> = BTreeSet::new();
         while let Some(key) = self.neediest(now, &stuck) {
             if !self.grant(key, effects) {
@@ -363,97 +375,8 @@ impl LocalCore {
         }
         self.spill(now, effects);
         self.recall(now, effects);
-        self.wanted.retain(|_, wanted| wanted.want > 0 || wanted.held > 0 || wanted.spilled > 0);
-    }
-
-    /// Leases that go on after they had lent their CPUs come before all others.
-    fn take_cpus_back(&mut self) {
-        let owed = |granted: &&mut Granted| granted.cpus.is_none() && !granted.lends && !granted.cpu_demand.is_empty();
-        for granted in self.leases.values_mut().filter(owed) {
-            granted.cpus = self.placement.allocate_on(self.node, &granted.cpu_demand).ok();
-        }
-    }
-
-    /// The unmet demand that holds the fewest leases, the oldest of them.
-    fn neediest(&self, now: Millis, stuck: &BTreeSet<Key>) -> Option<Key> {
         self.wanted
-            .iter()
-            .filter(|(key, wanted)| wanted.unmet() > 0 && !stuck.contains(key) && self.is_for_here(now, key, wanted))
-            .min_by_key(|(_, wanted)| (wanted.held, wanted.ticket))
-            .map(|(key, _)| *key)
-    }
-
-    fn grant(&mut self, key: Key, effects: &mut Vec<LocalEffect>) -> bool {
-        let Some(wanted) = self.wanted.get_mut(&key) else { return false };
-        let demand = &wanted.spec.demand;
-        // The whole is tried first, then taken in two parts: a lease that blocks lends its CPUs only.
-        let Ok(whole) = self.placement.allocate_on(self.node, demand) else { return false };
-        self.placement.release(whole, &mut Vec::new());
-        let (mut cpu_demand, mut rest) = (ResourceSet::new(), demand.clone());
-        cpu_demand.set(CPU, demand.of(CPU));
-        rest.set(CPU, Quantity::default());
-        let Ok(rest) = self.placement.allocate_on(self.node, &rest) else { return false };
-        let cpus = match cpu_demand.is_empty() {
-            true => None,
-            false => self.placement.allocate_on(self.node, &cpu_demand).ok(),
-        };
-        wanted.held += 1;
-        let code = Box::new(wanted.code.clone());
-        let purpose = match (key.owner.is_manager(), wanted.spec.demand.is_empty()) {
-            (false, _) => LeaseFor::Tasks,
-            (true, false) => LeaseFor::Actor,
-            (true, true) => LeaseFor::LightActor,
-        };
-        let number = self.number();
-        let granted = Granted { key, rest, cpus, cpu_demand, lends: false, worker: None, recalled: false };
-        self.leases.insert(number, granted);
-        effects.push(LocalEffect::NeedWorker { lease: LeaseId { node: self.node, number }, purpose, code });
-        true
-    }
-
-    /// Ends a lease; whether there was one.
-    fn end(&mut self, number: u64) -> bool {
-        let Some(granted) = self.leases.remove(&number) else { return false };
-        for lease in granted.cpus.into_iter().chain([granted.rest]) {
-            self.placement.release(lease, &mut Vec::new());
-        }
-        if let Some(wanted) = self.wanted.get_mut(&granted.key) {
-            wanted.held -= 1;
-            if granted.recalled {
-                wanted.recalled = false;
-            }
-        }
-        true
-    }
-
-    /// For each demand that holds nothing for long, one lease of the one that holds the most is asked back.
-    fn recall(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
-        let starving: Vec<Key> = self
-            .wanted
-            .iter()
-            .filter(|(_, wanted)| wanted.held == 0 && wanted.unmet() > 0)
-            .filter(|(_, wanted)| wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + RECALL_AFTER_MS))
-            .filter(|(key, wanted)| self.is_for_here(now, key, wanted))
-            .filter(|(_, wanted)| self.placement.can_ever_fit(&wanted.spec.demand).is_ok())
-            .map(|(key, _)| *key)
-            .collect();
-        let under_way = self.leases.values().filter(|granted| granted.recalled).count();
-        for key in starving.into_iter().skip(under_way) {
-            let richest = self
-                .leases
-                .iter()
-                // An actor keeps its lease for life.
-                .filter(|(_, granted)| !granted.key.owner.is_manager())
-                .filter(|(_, granted)| granted.key != key && !granted.recalled && granted.worker.is_some())
-                .max_by_key(|(number, granted)| {
-                    (self.wanted.get(&granted.key).map_or(0, |wanted| wanted.held), u64::MAX - **number)
-                })
-                .map(|(number, _)| *number);
-            let Some(number) = richest else { return };
-            let Some(granted) = self.leases.get_mut(&number) else { return };
-            granted.recalled = true;
-            effects.push(LocalEffect::Recall(granted.key.owner, LeaseId { node: self.node, number }));
-        }
+            .retain(|_, wanted| wanted.want > 0 || wanted.held > 0 || wanted.spilled > 0 || !wanted.shares.is_empty());
     }
 }
 

@@ -12,6 +12,7 @@ use actinic_gcs::{
 };
 
 use super::NodeSettings;
+use crate::cluster::objects::manager::{store_config, OBJECT_STORE_MEMORY};
 
 /// What the node says of itself.
 pub(super) fn spec(settings: &NodeSettings, id: NodeId, address: &str) -> NodeSpec {
@@ -24,7 +25,8 @@ pub(super) fn spec(settings: &NodeSettings, id: NodeId, address: &str) -> NodeSp
     for (name, units) in detected {
         resources = resources.with(name, settings.resources.get(name).copied().unwrap_or(units));
     }
-    for (name, units) in settings.resources.iter().filter(|(name, _)| ![CPU, GPU, MEMORY].contains(&name.as_str())) {
+    let known = [CPU, GPU, MEMORY, OBJECT_STORE_MEMORY];
+    for (name, units) in settings.resources.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
         resources = resources.with(name, *units);
     }
     NodeSpec {
@@ -34,7 +36,7 @@ pub(super) fn spec(settings: &NodeSettings, id: NodeId, address: &str) -> NodeSp
         head: settings.join.is_none(),
         resources,
         labels: settings.labels.clone(),
-        object_store_bytes: 0,
+        object_store_bytes: store_config(settings.resources.get(OBJECT_STORE_MEMORY).copied()).capacity_bytes as u64,
     }
 }
 

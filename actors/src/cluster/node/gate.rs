@@ -14,21 +14,31 @@ use std::sync::atomic::Ordering;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{peers::ProcessEars, NodeShared};
-use crate::cluster::{
-    global::Look,
-    local::Waiting,
-    peer::{greeted, unix_halves, Conduit, Liveness, Peer},
-    wire::{Caller, ClusterStatus, ExeHash, FromNode, JobCode, ProcessId, Welcome},
-    workers::PoolEvent,
+use crate::{
+    cluster::{
+        global::Look,
+        local::Waiting,
+        objects::manager::Figures,
+        peer::{greeted, unix_halves, Conduit, Liveness, Peer},
+        wire::{Caller, ClusterStatus, ExeHash, FromNode, Greeting, JobCode, ProcessId, Welcome},
+        workers::PoolEvent,
+    },
+    gcs_net::porch::Porch,
 };
 
 /// Opens the socket.
 pub(super) fn open(shared: Arc<NodeShared>) -> std::io::Result<()> {
     let listener = UnixListener::bind(shared.folder.socket())?;
     actix_rt::spawn(async move {
+        let mut porch = Porch::new();
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => drop(actix_rt::spawn(answer(stream, shared.clone()))),
+                Ok((stream, _)) => {
+                    let greeting = greet(stream, shared.clone());
+                    if porch.welcome((), greeting).is_some() {
+                        tracing::warn!("a process that does not say who it is is given up: others wait");
+                    }
+                }
                 Err(error) => {
                     tracing::error!(%error, "the node cannot accept a process");
                     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -39,9 +49,15 @@ pub(super) fn open(shared: Arc<NodeShared>) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn answer(mut stream: UnixStream, shared: Arc<NodeShared>) {
+/// Hears who calls; what follows takes as long as it takes.
+async fn greet(mut stream: UnixStream, shared: Arc<NodeShared>) {
+    let greeted = greeted(&mut stream).await;
+    actix_rt::spawn(answer(stream, greeted, shared));
+}
+
+async fn answer(stream: UnixStream, greeted: Result<Greeting, String>, shared: Arc<NodeShared>) {
     let conduit = Conduit::new();
-    let let_in = match greeted(&mut stream).await {
+    let let_in = match greeted {
         Ok(greeting) => match greeting.caller {
             Caller::Driver { pid, exe, namespace, entrypoint, cwd, env, functions } => {
                 let code = JobCode {
@@ -82,6 +98,9 @@ async fn answer(mut stream: UnixStream, shared: Arc<NodeShared>) {
     }
 }
 
+/// How long one may take to read its only frame.
+const TELL_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// One frame, then the end.
 fn tell(stream: UnixStream, frame: FromNode) {
     actix_rt::spawn(async move {
@@ -90,8 +109,12 @@ fn tell(stream: UnixStream, frame: FromNode) {
         let Ok(body) = rmp_serde::to_vec(&frame) else { return };
         let mut bytes = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
         bytes.extend(body);
-        let _ = stream.write_all(&bytes).await;
-        let _ = stream.shutdown().await;
+        let told = async {
+            let _ = stream.write_all(&bytes).await;
+            let _ = stream.shutdown().await;
+        };
+        // Whoever does not read it has had its time.
+        let _ = tokio::time::timeout(TELL_MAX, told).await;
     });
 }
 
@@ -153,6 +176,7 @@ fn welcome(shared: &NodeShared, process: ProcessId, code: &JobCode) -> Welcome {
         listen: shared.folder.process_socket(process.worker).to_string_lossy().into_owned(),
         cluster: shared.membership.cluster,
         token: (!shared.card.token.is_empty()).then(|| shared.card.token.clone()),
+        tls_files: shared.tls_files.clone(),
         gcs: shared.gcs_addresses(),
         head: shared.head_node().unwrap_or(shared.spec.id),
     }
@@ -168,6 +192,9 @@ async fn status(shared: &NodeShared) -> ClusterStatus {
     }
     if let Some(local) = shared.local.get() {
         status.waiting.extend(local.send(Waiting).await.unwrap_or_default());
+    }
+    if let Some(objects) = shared.objects.get() {
+        status.objects = objects.send(Figures).await.unwrap_or_default();
     }
     status.gcs = shared.facts().gcs_status();
     status.nodes.sort_by_key(|node| node.spec.id != shared.spec.id);

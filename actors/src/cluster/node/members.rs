@@ -48,11 +48,11 @@ pub(super) struct Members {
 }
 
 /// The cluster to which these nodes belong, separated by commas, and where each shard of its control store is reached: as
-/// the first says that answers. Whoever has no token learns nothing but the cluster's id.
-pub(super) fn discover(nodes: &str, token: Option<&str>) -> Result<(u128, Vec<Vec<String>>), NodeError> {
+/// the first says that answers, asked by a membership of no cluster. Whoever has no token learns nothing but the cluster's id.
+pub(super) fn discover(nodes: &str, nobody: &Membership) -> Result<(u128, Vec<Vec<String>>), NodeError> {
     let mut failed = None;
     for node in nodes.split(',').map(str::trim).filter(|node| !node.is_empty()) {
-        match discover_at(node, token) {
+        match discover_at(node, nobody) {
             Ok((cluster, mut shards)) => {
                 shards.retain(|addresses| !addresses.is_empty());
                 let found = if shards.is_empty() { vec![vec![node.to_owned()]] } else { shards };
@@ -65,17 +65,15 @@ pub(super) fn discover(nodes: &str, token: Option<&str>) -> Result<(u128, Vec<Ve
     Err(failed.unwrap_or_else(nobody))
 }
 
-fn discover_at(node: &str, token: Option<&str>) -> Result<(u128, Vec<Vec<String>>), NodeError> {
-    let refused = |error: crate::gcs_net::wire::EmptyToken| NodeError::Refused(error.to_string());
-    let nobody = Membership::new(0, token.map(str::to_owned)).map_err(refused)?;
-    let cluster = match ask_admin(node, &nobody, &AdminAsk::Status) {
+fn discover_at(node: &str, nobody: &Membership) -> Result<(u128, Vec<Vec<String>>), NodeError> {
+    let cluster = match ask_admin(node, nobody, &AdminAsk::Status) {
         Err(NetError::Refused { refusal: Refusal::Cluster { here, .. }, .. }) => here,
         Err(error) => return Err(error.into()),
         Ok(_) => {
             return Err(NodeError::NoCluster { address: node.to_owned(), why: "it has no cluster id".to_owned() });
         }
     };
-    let member = Membership { cluster, ..nobody };
+    let member = Membership { cluster, ..nobody.clone() };
     match ask_admin(node, &member, &AdminAsk::Contacts)? {
         AdminAnswer::Contacts(shards) => Ok((cluster, shards)),
         _ => Ok((cluster, Vec::new())),

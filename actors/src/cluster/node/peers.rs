@@ -8,21 +8,23 @@ use actinic_gcs::{spec::NodeSpec, tables::JobWrite, NodeId};
 use actix::prelude::*;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use super::NodeShared;
 use crate::{
     cluster::{
         actors::ActorEvent,
         global::GlobalEvent,
+        groups::Asker,
         local::LocalEvent,
+        objects::{manager::BulkCaller, ObjectEvent},
         peer::{tcp_halves, Conduit, Hears, Liveness, Peer},
         wire::{ActorWhere, ActorWord, FromNode, JobCode, NodeFrame, ProcessId, ToNode},
         workers::PoolEvent,
     },
     gcs_net::{
+        stream::Stream,
         wire::{decode, FrameError},
-        Visitors,
+        Visit, Visitors,
     },
     supervision::Exit,
 };
@@ -72,6 +74,10 @@ impl Hears for ProcessEars {
                     self.shared.local(LocalEvent::Return(lease));
                 }
                 ToNode::Return(lease) => self.shared.hub.to_node(lease.node, &NodeFrame::Return(lease)),
+                ToNode::Group(ask) => {
+                    let asker = Asker { process: self.process, job: self.code.job };
+                    self.shared.global(GlobalEvent::GroupAsk(asker, Box::new(ask)));
+                }
                 ToNode::Blocked(lease) => self.shared.local(LocalEvent::Blocked(lease)),
                 ToNode::Unblocked(lease) => self.shared.local(LocalEvent::Unblocked(lease)),
                 ToNode::Ready => self.shared.pool(PoolEvent::Ready(self.process.worker)),
@@ -79,6 +85,7 @@ impl Hears for ProcessEars {
                 ToNode::Relay { to, body } => {
                     self.shared.hub.to_process(to, FromNode::Relay { from: self.process, body });
                 }
+                ToNode::Object(ask) => self.shared.objects(ObjectEvent::Ask(self.process, ask)),
             }
         }
         Ok(())
@@ -86,6 +93,8 @@ impl Hears for ProcessEars {
 
     fn closed(&mut self, reason: &str) {
         tracing::debug!(process = %self.process, reason, "a process is gone");
+        // After all that it said.
+        self.shared.objects(ObjectEvent::ProcessGone(self.process));
         if self.process != self.code.driver {
             // Its end is told with its exit status, which says more.
             self.shared.hub.remove_process(self.process.worker);
@@ -111,6 +120,7 @@ impl NodeEars {
             NodeFrame::Hello(_) => {}
             NodeFrame::Load(load) => shared.global(GlobalEvent::Load(self.spec.id, load)),
             NodeFrame::Spilled(spilled) => shared.global(GlobalEvent::Spilled(spilled)),
+            NodeFrame::Group(frame) => shared.group_frame(self.spec.id, frame),
             NodeFrame::Place(placed) => shared.local(LocalEvent::Place(placed)),
             // Never further: it has come to where the process is, or nowhere.
             NodeFrame::ForProcess { to, frame } if to.node == shared.spec.id => shared.hub.to_process(to, *frame),
@@ -119,6 +129,7 @@ impl NodeEars {
             NodeFrame::Gone { process, reason } => {
                 shared.local(LocalEvent::Gone(process));
                 shared.global(GlobalEvent::Gone(process));
+                shared.objects(ObjectEvent::ProcessGone(process));
                 shared.actors(ActorEvent::Gone(process, reason.clone()));
                 shared.hub.to_all_processes(&FromNode::Gone { process, reason });
             }
@@ -126,7 +137,10 @@ impl NodeEars {
                 shared.actors(ActorEvent::Word(from, code.map(|code| Arc::from(code)), word));
             }
             NodeFrame::HoldReplica { shard } => super::group::hold(shared, shard),
-            NodeFrame::JobGone(job) => shared.pool(PoolEvent::JobGone(job)),
+            NodeFrame::JobGone(job) => {
+                shared.pool(PoolEvent::JobGone(job));
+                shared.global(GlobalEvent::JobGone(job));
+            }
             NodeFrame::FetchExe { exe, offset } => {
                 let (shared, conduit) = (shared.clone(), self.conduit.clone());
                 actix_rt::task::spawn_blocking(move || {
@@ -135,6 +149,7 @@ impl NodeEars {
                 });
             }
             NodeFrame::ExePart { exe, offset, bytes } => shared.pool(PoolEvent::Part(exe, offset, bytes)),
+            NodeFrame::Object(frame) => shared.objects(ObjectEvent::Frame(frame)),
         }
     }
 }
@@ -154,6 +169,7 @@ impl Hears for NodeEars {
             self.shared.others.write().remove(&node);
             self.shared.local(LocalEvent::PeerGone(node));
             self.shared.global(GlobalEvent::NodeGone(node));
+            self.shared.objects(ObjectEvent::NodeGone(node));
             self.shared.actors(ActorEvent::NodeGone(node, reason.to_owned()));
             self.shared.hub.to_all_processes(&FromNode::NodeGone { node, reason: reason.to_owned() });
         }
@@ -161,7 +177,7 @@ impl Hears for NodeEars {
 }
 
 /// A node is connected, on the arbiter at hand.
-pub(super) fn welcome(shared: &Arc<NodeShared>, spec: NodeSpec, stream: TcpStream) {
+pub(super) fn welcome(shared: &Arc<NodeShared>, spec: NodeSpec, stream: Stream) {
     let conduit = Conduit::new();
     if spec.id == shared.spec.id || !shared.hub.add_node(spec.id, conduit.clone()) {
         return;
@@ -192,10 +208,17 @@ impl Callers {
     /// For the listener.
     pub(super) fn visitors(&self) -> Visitors {
         let here = self.clone();
-        Visitors::new(move |spec, stream| {
+        Visitors::new(move |visit, stream| {
             let Some((shared, arbiter)) = here.0.lock().clone() else { return };
+            let spec = match visit {
+                Visit::Node(spec) => spec,
+                Visit::Objects(_) => {
+                    let objects = shared.upgrade().and_then(|shared| shared.objects.get().cloned());
+                    return objects.map_or((), |objects| objects.do_send(BulkCaller(stream)));
+                }
+            };
             arbiter.spawn_fn(move || {
-                if let (Some(shared), Ok(stream)) = (shared.upgrade(), TcpStream::from_std(stream)) {
+                if let (Some(shared), Ok(stream)) = (shared.upgrade(), stream.arrive()) {
                     welcome(&shared, spec, stream);
                 }
             });

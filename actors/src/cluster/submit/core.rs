@@ -20,6 +20,7 @@
 mod look;
 pub mod pace;
 mod take_back;
+mod want;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -28,7 +29,7 @@ use actinic_gcs::{Millis, NodeId, TaskId};
 use self::pace::{Measure, Pace};
 use crate::cluster::{
     wire::{ClassId, ClassSpec, Demand, LeaseId, ProcessId},
-    work::{InputBytes, InputSum, Work},
+    work::{InputBytes, InputSum},
 };
 
 /// Tasks that take so long together, in microseconds, may be under way at a worker.
@@ -39,6 +40,8 @@ pub const SPREAD_US: u64 = 5_000;
 pub const DEPTH_MAX: usize = 512;
 /// A lease of which nothing has ended for so long while tasks are under way has stalled.
 pub const STALLED_MS: u64 = 5;
+/// Classes that are known, idle ones included; more are only kept if something is left of them.
+pub const CLASSES_MAX: usize = 1_024;
 /// How long a lease without work is kept.
 pub const LINGER_MS: u64 = 200;
 /// Leases wanted for one class.
@@ -159,6 +162,7 @@ pub struct SubmitCore<T> {
     by_spec: BTreeMap<ClassSpec, ClassId>,
     held: BTreeMap<LeaseId, Held<T>>,
     home: Option<NodeId>,
+    next_class: u32,
     revision: u64,
     submitted: u64,
 }
@@ -166,7 +170,7 @@ pub struct SubmitCore<T> {
 impl<T> Default for SubmitCore<T> {
     fn default() -> Self {
         let (classes, by_spec, held) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { classes, by_spec, held, home: None, revision: 0, submitted: 0 }
+        Self { classes, by_spec, held, home: None, next_class: 0, revision: 0, submitted: 0 }
     }
 }
 
@@ -200,10 +204,25 @@ impl<T: Queued + Clone> SubmitCore<T> {
         if let Some(class) = self.by_spec.get(spec) {
             return *class;
         }
-        let class = ClassId(self.classes.len() as u32);
+        self.retire();
+        let class = ClassId(self.next_class);
+        self.next_class += 1;
         self.by_spec.insert(spec.clone(), class);
         self.classes.insert(class, Class::new(spec.clone()));
         class
+    }
+
+    /// Forgets classes of which nothing is left, but the first, once there are many: each placement group makes some.
+    fn retire(&mut self) {
+        if self.classes.len() < CLASSES_MAX {
+            return;
+        }
+        let is_kept = |id: &ClassId, class: &Class<T>| {
+            *id == ClassId(0) || !class.queue.is_empty() || !class.leases.is_empty() || class.told > 0
+        };
+        self.classes.retain(|id, class| is_kept(id, class));
+        let Self { classes, by_spec, .. } = self;
+        by_spec.retain(|_, id| classes.contains_key(id));
     }
 
     /// A task is ready. Call [`SubmitCore::settle`] after a batch.
@@ -324,28 +343,6 @@ impl<T: Queued + Clone> SubmitCore<T> {
         self.settle(effects);
     }
 
-    /// Tells the node what is wanted now. Call it once after a batch of events.
-    pub fn settle(&mut self, effects: &mut Vec<SubmitEffect<T>>) {
-        for (id, class) in &mut self.classes {
-            let (want, elsewhere) = (wanted(class, &self.held), elsewhere(class, self.home));
-            if (want, elsewhere) != (class.told, class.told_elsewhere) {
-                self.revision += 1;
-                effects.push(SubmitEffect::Demand(tell(*id, class, want, elsewhere, self.revision)));
-            }
-        }
-    }
-
-    /// Tells the node of a class at once if it knows of none yet; whether there was something to tell.
-    pub fn settle_new(&mut self, id: ClassId, effects: &mut Vec<SubmitEffect<T>>) -> bool {
-        let Some(class) = self.classes.get_mut(&id).filter(|class| class.told == 0 && !class.queue.is_empty()) else {
-            return false;
-        };
-        let (want, elsewhere) = (wanted(class, &self.held), elsewhere(class, self.home));
-        self.revision += 1;
-        effects.push(SubmitEffect::Demand(tell(id, class, want, elsewhere, self.revision)));
-        true
-    }
-
     // --- decisions -------------------------------------------------------------------------------------------------
 
     /// Sends what there is room for.
@@ -381,36 +378,6 @@ impl<T: Queued + Clone> SubmitCore<T> {
             effects.push(SubmitEffect::Return(lease));
         }
     }
-}
-
-/// The demand that holds from now on.
-fn tell<T>(id: ClassId, class: &mut Class<T>, want: u32, elsewhere: u32, revision: u64) -> Demand {
-    (class.told, class.told_elsewhere) = (want, elsewhere);
-    let tasks = class.pace.open();
-    let (task_us, inputs) = (class.pace.mean_us().map_or(0, |mean_us| mean_us.max(1)), class.inputs.mean(tasks));
-    let work = Work { tasks: tasks as u64, task_us, inputs };
-    Demand { class: id, spec: class.spec.clone(), want, elsewhere, work, revision }
-}
-
-/// Leases of a class that other nodes have granted.
-fn elsewhere<T>(class: &Class<T>, home: Option<NodeId>) -> u32 {
-    let away = |lease: &&LeaseId| home.is_some_and(|home| lease.node != home);
-    class.leases.iter().filter(away).count() as u32
-}
-
-/// Leases wanted in all: enough to end what is queued and under way in time, and those that are held.
-fn wanted<T>(class: &Class<T>, held: &BTreeMap<LeaseId, Held<T>>) -> u32 {
-    let leases = class.leases.len() as u64;
-    if class.queue.is_empty() {
-        return leases.min(u64::from(WANT_MAX)) as u32;
-    }
-    // One that has stalled is of no use to others, whatever its task was expected to take.
-    let lost_to_others = |held: &&Held<T>| {
-        held.stalled && held.under_way.front().is_some_and(|first| !class.pace.is_long(first.entry.measure))
-    };
-    let stalled = class.leases.iter().filter_map(|lease| held.get(lease)).filter(lost_to_others).count() as u64;
-    let needed = (class.pace.workers() + stalled).clamp(1, class.pace.open().max(1) as u64);
-    leases.max(needed).min(u64::from(WANT_MAX)) as u32
 }
 
 #[cfg(test)]

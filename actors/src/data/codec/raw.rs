@@ -7,6 +7,7 @@
 use std::any::{Any, TypeId};
 
 use bytes::Bytes;
+use serde::de::{self, value::SeqDeserializer};
 
 use super::{CodecError, Encoded, Parts};
 use crate::data::payload::INLINE_BYTES_MAX;
@@ -184,6 +185,34 @@ pub(in crate::data) fn to_numbers<T: bytemuck::Pod>(bytes: &[u8]) -> Option<Vec<
     let mut numbers = vec![T::zeroed(); bytes.len() / size_of::<T>()];
     bytemuck::cast_slice_mut::<T, u8>(&mut numbers).copy_from_slice(bytes);
     Some(numbers)
+}
+
+/// Whether the value is one of those by itself.
+pub(super) fn is_raw(parts: &Parts) -> bool {
+    parts.meta.first() == Some(&RAW_MARKER)
+}
+
+/// Shows what [`view`] or [`take`] wrote to a visitor that knows its type, number by number.
+pub(super) fn visit<'de, V: de::Visitor<'de>, E: de::Error>(parts: &Parts, visitor: V) -> Result<V::Value, E> {
+    let kind = parts.meta.get(1).copied().unwrap_or(u8::MAX);
+    let bytes = contents(parts, kind).map_err(E::custom)?;
+    if kind == TEXT {
+        return visitor.visit_str(std::str::from_utf8(bytes).map_err(E::custom)?);
+    }
+    if kind == BOOL {
+        return visitor.visit_seq(SeqDeserializer::new(bytes.iter().map(|byte| *byte != 0)));
+    }
+    macro_rules! visit_as {
+        ($($number:ty => $kind:literal),* $(,)?) => {$(
+            if kind == $kind {
+                let partial = CodecError::PartialElement { len_bytes: bytes.len() };
+                let numbers = to_numbers::<$number>(bytes).ok_or_else(|| E::custom(partial))?;
+                return visitor.visit_seq(SeqDeserializer::new(numbers.into_iter()));
+            }
+        )*};
+    }
+    vectors!(visit_as);
+    Err(E::custom(CodecError::Kind { expected: 0, found: Some(kind) }))
 }
 
 fn contents(parts: &Parts, expected: u8) -> Result<&[u8], CodecError> {

@@ -7,7 +7,6 @@ use std::{io::ErrorKind, time::Duration};
 
 use actix::{Message, WeakAddr};
 use bytes::Bytes;
-use tokio::net::TcpStream;
 
 use super::{core::SILENCE_MS_MAX, ShardLink};
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
     gcs_net::{
         inbox::{Inbox, ReadError},
         outbox::Outbox,
+        stream::Stream,
         wire::{decode, FRAME_BYTES_MAX},
         NetError,
     },
@@ -41,13 +41,13 @@ pub(super) struct Heard {
 
 /// Reads and writes until the connection ends; gives why.
 pub(super) async fn converse(
-    stream: TcpStream,
+    stream: Stream,
     outbox: &Outbox,
     attempt: u64,
     link: &WeakAddr<ShardLink>,
     address: String,
 ) -> NetError {
-    let (reader, mut writer) = stream.into_split();
+    let (reader, mut writer) = stream.split();
     let mut inbox = Inbox::new(reader, FRAME_BYTES_MAX);
     let reading = async {
         loop {

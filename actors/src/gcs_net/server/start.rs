@@ -24,8 +24,9 @@ use crate::{
     gcs_client::{messages::GetStatus, GcsShard, ShardSetup, ShardStore},
     gcs_net::{
         connection::Newest,
-        listener::{Door, Listener, RefusedCallers, Route, Routes, Visitors},
+        listener::{Door, Listener, Route, Routes, Visitors},
         peers::TcpLinks,
+        refused::RefusedCallers,
         roster::Roster,
         wire::Membership,
         ServerError,
@@ -82,7 +83,7 @@ pub(super) fn serve(
     listener: TcpListener,
     config: ServerConfig,
     visitors: Option<Visitors>,
-    (places, refused): (Arc<Semaphore>, RefusedCallers),
+    (places, refused): (Arc<Semaphore>, Arc<RefusedCallers>),
     common: Common,
     started: &mpsc::SyncSender<Result<System, ServerError>>,
 ) {

@@ -18,13 +18,13 @@ fn alone() -> Cluster {
 }
 
 /// What the server has to say of the last caller that it turned away.
-fn told(cluster: &Cluster, part: &str) {
+pub(super) fn told(cluster: &Cluster, part: &str) {
     let server = cluster.servers[0].as_ref().unwrap();
     let says = || server.status().refused.iter().any(|refused| refused.why.contains(part));
     eventually(part, says);
 }
 
-fn refusal_of(cluster: &Cluster, membership: &Membership) -> Refusal {
+pub(super) fn refusal_of(cluster: &Cluster, membership: &Membership) -> Refusal {
     match RemoteGcs::connect(membership, vec![vec![cluster.addresses[0].to_string()]]) {
         Err(NetError::Refused { refusal, .. }) => refusal,
         other => panic!("{other:?}"),

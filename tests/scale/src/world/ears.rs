@@ -78,7 +78,7 @@ fn name_of(frame: &NodeFrame) -> &'static str {
         NodeFrame::Return(_) => "return, to a node",
         NodeFrame::Gone { .. } | NodeFrame::JobGone(_) => "gone",
         NodeFrame::FetchExe { .. } | NodeFrame::ExePart { .. } => "executable",
-        NodeFrame::Hello(_) | NodeFrame::Actor { .. } | NodeFrame::HoldReplica { .. } => "other",
+        _ => "other",
     }
 }
 
@@ -241,7 +241,6 @@ impl World {
         let (id, me) = (self.nodes[from as usize].id, self.nodes[at as usize].id);
         let ready = self.arbiter(at, 1);
         match frame {
-            NodeFrame::Hello(_) | NodeFrame::Actor { .. } | NodeFrame::HoldReplica { .. } => {}
             NodeFrame::Load(load) => self.tell_global_at(at, MAIN, ready, GlobalEvent::Load(id, load)),
             NodeFrame::Spilled(spilled) => self.tell_global_at(at, MAIN, ready, GlobalEvent::Spilled(spilled)),
             NodeFrame::Place(placed) => self.tell_local_at(at, MAIN, ready, LocalEvent::Place(placed)),
@@ -259,6 +258,8 @@ impl World {
                 self.to_node(at, id, NodeFrame::ExePart { exe, offset, bytes: Ok(Bytes::new()) });
             }
             NodeFrame::ExePart { exe, offset, bytes } => self.tell_pool(at, MAIN, PoolEvent::Part(exe, offset, bytes)),
+            // Actors, objects, groups and replicas are not simulated.
+            _ => {}
         }
     }
 

@@ -194,6 +194,8 @@ impl World {
             LocalEvent::Return(lease) => core.on_return(lease, &mut effects),
             LocalEvent::Blocked(lease) => core.on_blocked(lease),
             LocalEvent::Unblocked(lease) => core.on_unblocked(lease),
+            LocalEvent::Transfer(bytes, took_us) => core.on_transfer(bytes, took_us),
+            LocalEvent::Group(from, frame) => core.on_group(now, from, *frame, &mut effects),
             LocalEvent::Worker(lease, worker) => core.on_worker(lease, worker, &mut effects),
             LocalEvent::NoWorker(lease, reason) => core.on_no_worker(lease, &reason, &mut effects),
             LocalEvent::Gone(process) => core.on_gone(process, &mut effects),
@@ -246,6 +248,7 @@ impl World {
                     self.to_process(at, owner, FromNode::Infeasible { class, reason });
                 }
                 LocalEffect::Spill(spilled) => self.spill(at, spilled),
+                LocalEffect::Group(node, frame) => self.to_node(at, node, NodeFrame::Group(frame)),
                 LocalEffect::Place(node, placed) => self.to_node(at, node, NodeFrame::Place(placed)),
             }
         }
@@ -346,6 +349,8 @@ impl World {
             GlobalEvent::Node(spec) => core.on_node(*spec),
             GlobalEvent::NodeGone(node) => core.on_node_gone(node),
             GlobalEvent::Gone(process) => core.on_gone(process),
+            // Placement groups are not simulated.
+            _ => {}
         });
         if !std::mem::replace(&mut node.global_pass, true) {
             self.mail(at, SCHEDULING, SCHEDULING + 8, self.now, Event::GlobalPass(at));

@@ -224,5 +224,5 @@ fn an_owner_is_told_once_that_no_node_can_meet_its_demand() {
     core.place(Millis(HOPELESS_MS), &mut effects);
     core.place(Millis(HOPELESS_MS + 1), &mut effects);
     let [GlobalEffect::Hopeless(.., text)] = &effects[..] else { panic!("{effects:?}") };
-    assert!(text.contains("4 CPU") && text.contains("2 CPU"), "{text}");
+    assert!(text.contains("{CPU: 4}") && text.contains("{CPU: 2}"), "{text}");
 }

@@ -2,16 +2,18 @@
 //!
 //! Owns: nothing. Changes nothing.
 
-use super::{LocalCore, NodeLoad, Served};
+use super::{bundles::group_of, LocalCore, NodeLoad, Served};
 
 impl LocalCore {
     /// How loaded the node is.
     #[must_use]
     pub fn load(&self, workers: u32, revision: u64) -> NodeLoad {
         let free = self.placement.node(self.node).map(|node| node.free().clone()).unwrap_or_default();
-        let waiting = self.wanted.values().map(|wanted| wanted.unmet()).sum();
+        // A demand for a group is counted where its bundles are.
+        let counted = || self.wanted.iter().filter(|(key, wanted)| key.placed || group_of(wanted).is_none());
+        let waiting = counted().map(|(_, wanted)| wanted.unmet()).sum();
         let (mut tasks, mut known, mut known_us) = (0_u64, 0_u64, 0_u64);
-        for wanted in self.wanted.values() {
+        for (_, wanted) in counted() {
             let work = &wanted.work;
             tasks = tasks.saturating_add(work.share(wanted.unmet(), wanted.want).tasks);
             if work.task_us > 0 {

@@ -6,7 +6,8 @@
 use actinic_gcs::{Millis, NodeId};
 
 use super::{
-    Key, LocalCore, LocalEffect, Wanted, LOCALITY_MS, RECALL_AFTER_MS, REFRESH_MS, SPILL_AFTER_MS, TELL_EVERY_MS,
+    bundles::group_of, Key, LocalCore, LocalEffect, Wanted, LOCALITY_MS, RECALL_AFTER_MS, REFRESH_MS, SPILL_AFTER_MS,
+    TELL_EVERY_MS,
 };
 use crate::{
     cluster::{
@@ -22,8 +23,10 @@ impl LocalCore {
         if key.placed {
             return true;
         }
-        let bound = self.bound_to(&wanted.spec).is_some();
-        let may = !bound && wanted.spec.strategy != SchedulingStrategy::Spread && wanted.spec.admits(&self.labels);
+        if group_of(wanted).is_some() || self.bound_to(&wanted.spec).is_some() {
+            return false;
+        }
+        let may = wanted.spec.strategy != SchedulingStrategy::Spread && wanted.spec.admits(&self.labels);
         let waited = wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + LOCALITY_MS);
         may && (waited || !self.would_rather_be_elsewhere(wanted))
     }
@@ -123,7 +126,7 @@ impl LocalCore {
 
     /// How many leases of a demand are to be had elsewhere, where a global scheduler is to be told of it now.
     fn abroad(&self, now: Millis, key: &Key, wanted: &Wanted) -> Option<u32> {
-        if key.placed {
+        if key.placed || group_of(wanted).is_some() {
             return None;
         }
         let at_once = self.goes_at_once(wanted);
@@ -142,17 +145,18 @@ impl LocalCore {
     pub fn deadline(&self) -> Option<Millis> {
         let mut due: Option<Millis> = None;
         for (key, wanted) in &self.wanted {
+            let served_elsewhere = !key.placed && group_of(wanted).is_some();
             let mut at = |millis: u64| due = Some(due.map_or(Millis(millis), |due| due.min(Millis(millis))));
             if let Some(since) = wanted.unmet_since {
-                if wanted.spilled == 0 && !key.placed && !self.peers.is_empty() {
+                if !served_elsewhere && wanted.spilled == 0 && !key.placed && !self.peers.is_empty() {
                     at(since.0 + SPILL_AFTER_MS);
                 }
-                if wanted.held == 0 {
+                if !served_elsewhere && wanted.held == 0 {
                     // Also when it is served here though it would rather be elsewhere.
                     at(since.0 + RECALL_AFTER_MS.min(LOCALITY_MS));
                 }
             }
-            if wanted.spilled > 0 {
+            if wanted.spilled > 0 || !wanted.shares.is_empty() {
                 at(wanted.told_at.0 + if wanted.owed { TELL_EVERY_MS } else { REFRESH_MS });
             }
             if let Some(until) = wanted.until {

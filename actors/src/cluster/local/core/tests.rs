@@ -8,6 +8,7 @@ use crate::{
     options::SchedulingStrategy,
 };
 
+mod bundles;
 mod elsewhere;
 
 fn process(node: u128, worker: u32) -> ProcessId {

@@ -261,3 +261,18 @@ fn a_demand_tells_what_others_have_granted_and_the_work_behind_it() {
     let last = last.unwrap();
     assert_eq!((last.elsewhere, last.work.tasks, last.work.task_us), (1, 2, 7_000));
 }
+
+#[test]
+fn classes_of_which_nothing_is_left_are_forgotten() {
+    let mut kit = kit();
+    let spec = |cpus: usize| ClassSpec { demand: ResourceSet::new().with(CPU, cpus as f64), ..ClassSpec::default() };
+    for cpus in 2..3 * CLASSES_MAX {
+        kit.core.class(&spec(cpus));
+    }
+    assert!(kit.core.classes.len() <= CLASSES_MAX + 1);
+    assert_eq!(kit.core.class(&spec(1)), kit.class, "the first stays");
+    let late = kit.core.class(&spec(5));
+    kit.core.on_granted(Millis(0), ClassId(1), lease(1), worker(1), &mut kit.effects);
+    assert_ne!(late, ClassId(1), "a number is never used twice");
+    assert_eq!(kit.take(), [SubmitEffect::Return(lease(1))], "what comes for a forgotten one goes back");
+}

@@ -1,0 +1,95 @@
+use super::*;
+
+fn node(n: u128) -> NodeId {
+    NodeId(n)
+}
+
+const STORED: StoredId = StoredId { node: NodeId(1), serial: 1 };
+
+struct Bench(DirectoryCore);
+
+impl Bench {
+    fn new() -> Self {
+        let mut core = DirectoryCore::default();
+        core.on_owned(STORED);
+        Self(core)
+    }
+
+    /// Who was told of which source.
+    fn act(&mut self, act: impl FnOnce(&mut DirectoryCore, &mut Vec<DirectoryEffect>)) -> Vec<(u128, Option<u128>)> {
+        let mut effects = Vec::new();
+        act(&mut self.0, &mut effects);
+        self.0.sanity_check();
+        let told = effects.into_iter().map(|effect| match effect {
+            DirectoryEffect::Source { to, from, .. } => (to.0, from.ok().map(|from| from.0)),
+            DirectoryEffect::Free { at, .. } => (at.0, None),
+        });
+        told.collect()
+    }
+
+    fn locate(&mut self, to: u128, failed: Option<u128>) -> Vec<(u128, Option<u128>)> {
+        self.act(|core, effects| core.on_locate(STORED, node(to), failed.map(node), effects))
+    }
+
+    fn copied(&mut self, at: u128) -> Vec<(u128, Option<u128>)> {
+        self.act(|core, effects| core.on_copied(STORED, node(at), effects))
+    }
+}
+
+#[test]
+fn many_who_want_an_object_get_it_as_a_tree() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.locate(2, None), [(2, Some(1))]);
+    assert_eq!(bench.locate(3, None), [(3, Some(1))]);
+    for to in 4..=7 {
+        assert_eq!(bench.locate(to, None), [], "the only copy serves as many as it may");
+    }
+    // Each copy that is complete serves the next at once, besides the place that came free.
+    assert_eq!(bench.copied(2), [(4, Some(2)), (5, Some(1)), (6, Some(2))]);
+    assert_eq!(bench.copied(3), [(7, Some(3))]);
+}
+
+#[test]
+fn a_source_that_failed_is_asked_last() {
+    let mut bench = Bench::new();
+    bench.locate(2, None);
+    bench.copied(2);
+    assert_eq!(bench.locate(3, None), [(3, Some(1))]);
+    assert_eq!(bench.locate(3, Some(1)), [(3, Some(2))]);
+    assert_eq!(bench.act(|core, effects| core.on_node_gone(node(2), effects)), []);
+    assert_eq!(bench.locate(3, Some(2)), [(3, Some(1))], "there is no other");
+    assert_eq!(bench.act(|core, effects| core.on_node_gone(node(1), effects)), []);
+    assert_eq!(bench.locate(3, Some(1)), [(3, None)]);
+}
+
+#[test]
+fn those_who_wait_for_a_source_hear_that_the_last_is_lost() {
+    let mut bench = Bench::new();
+    for to in 2..=4 {
+        bench.locate(to, None);
+    }
+    assert_eq!(bench.act(|core, effects| core.on_node_gone(node(1), effects)), [(4, None)]);
+}
+
+#[test]
+fn a_puller_that_gives_up_makes_room_for_the_next() {
+    let mut bench = Bench::new();
+    for to in 2..=4 {
+        bench.locate(to, None);
+    }
+    assert_eq!(bench.act(|core, effects| core.on_dropped(STORED, node(2), effects)), [(4, Some(1))]);
+}
+
+#[test]
+fn freeing_tells_every_copy_and_whoever_fetches_one() {
+    let mut bench = Bench::new();
+    bench.locate(2, None);
+    bench.copied(2);
+    bench.locate(3, None);
+    bench.0.on_owned(STORED);
+    assert_eq!(bench.act(|core, effects| core.on_released(STORED, effects)), [], "it is needed once more");
+    assert_eq!(bench.act(|core, effects| core.on_released(STORED, effects)), [(2, None), (3, None)]);
+    assert!(bench.0.is_empty());
+    assert_eq!(bench.locate(4, None), [(4, None)]);
+    assert_eq!(bench.copied(3), [(3, None)], "a copy that came late is freed as well");
+}

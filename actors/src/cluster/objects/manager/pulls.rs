@@ -1,0 +1,100 @@
+//! Fetching, as the object manager carries it out.
+//!
+//! Owns: asking owners for sources, the streams to each, and putting what has come into the store. Decides nothing.
+
+use actinic_gcs::NodeId;
+use actix::prelude::*;
+
+use super::{events::ChunkDone, For, ObjectManager, PullEffect, ReservedRoom, Source, StoredId};
+use crate::cluster::{
+    objects::{pull::core::Chunk, streams::Job, wire::ObjectNews},
+    wire::ProcessId,
+};
+
+impl ObjectManager {
+    pub(super) fn carry_out_pulls(&mut self, effects: Vec<PullEffect>, ctx: &mut Context<Self>) {
+        for effect in effects {
+            match effect {
+                PullEffect::Locate { stored, owner, failed } => self.locate(stored, owner, failed, ctx),
+                PullEffect::Reserve(stored, bytes) => self.reserve(For::Pull(stored), bytes, ctx),
+                PullEffect::Fetch(chunk, source) => self.fetch(chunk, source, ctx),
+                PullEffect::Complete(stored, owner) => self.complete(stored, owner, ctx),
+                PullEffect::Failed(stored, why) => {
+                    self.fillings.remove(&stored);
+                    let mut effects = Vec::new();
+                    self.table.on_pull_failed(stored, &why, &mut effects);
+                    self.carry_out(effects, ctx);
+                }
+                PullEffect::GaveUp(stored, owner) => {
+                    self.tell(owner, ObjectNews::Dropped { stored, at: self.shared.spec.id });
+                }
+            }
+        }
+    }
+
+    fn locate(&mut self, stored: StoredId, owner: ProcessId, failed: Option<NodeId>, ctx: &mut Context<Self>) {
+        let me = self.shared.spec.id;
+        if self.is_connected(owner.node) {
+            return self.tell(owner, ObjectNews::Locate { stored, to: me, failed });
+        }
+        let mut pulling = Vec::new();
+        let why = "the node of its owner, which knows where it is, is not connected".to_owned();
+        self.pulls.on_source(stored, Err(why), &mut pulling);
+        self.carry_out_pulls(pulling, ctx);
+    }
+
+    /// There is room for what is fetched, or not.
+    pub(super) fn found_for_pull(
+        &mut self,
+        stored: StoredId,
+        room: Result<ReservedRoom, String>,
+        ctx: &mut Context<Self>,
+    ) {
+        if !self.table.is_pulling(stored) || self.fillings.contains_key(&stored) {
+            return;
+        }
+        let found = room.map(|room| drop(self.fillings.insert(stored, room.fill())));
+        let mut pulling = Vec::new();
+        self.pulls.on_room(stored, found, &mut pulling);
+        self.carry_out_pulls(pulling, ctx);
+    }
+
+    fn fetch(&mut self, chunk: Chunk, from: NodeId, ctx: &mut Context<Self>) {
+        let me = ctx.address();
+        let range = chunk.offset as usize..(chunk.offset + chunk.bytes) as usize;
+        let part = self.fillings.get(&chunk.stored).and_then(|filling| filling.part(range));
+        match (part, self.source(from)) {
+            (Some(part), Some(source)) => {
+                let then = Box::new(move |chunk, came| me.do_send(ChunkDone { chunk, from, came }));
+                source.fetch(Job { chunk, part, then });
+            }
+            _ => me.do_send(ChunkDone { chunk, from, came: false }),
+        }
+    }
+
+    fn source(&mut self, node: NodeId) -> Option<&Source> {
+        if !self.sources.contains_key(&node) {
+            let address = self.shared.address_of(node)?;
+            let arbiters: Vec<ArbiterHandle> = self.arbiters.iter().map(Arbiter::handle).collect();
+            let (me, membership) = (self.shared.spec.id, &self.shared.membership);
+            self.sources.insert(node, Source::start(&arbiters, me, &address, membership, &self.served));
+        }
+        self.sources.get(&node)
+    }
+
+    fn complete(&mut self, stored: StoredId, owner: ProcessId, ctx: &mut Context<Self>) {
+        let mut effects = Vec::new();
+        match self.fillings.remove(&stored).and_then(|filling| filling.finish()) {
+            Some(room) => {
+                self.served.sealed.write().insert(stored, std::sync::Arc::new(room.seal()));
+                self.tell(owner, ObjectNews::Copied { stored, at: self.shared.spec.id });
+                self.table.on_pulled(stored, &mut effects);
+            }
+            None => {
+                self.tell(owner, ObjectNews::Dropped { stored, at: self.shared.spec.id });
+                self.table.on_pull_failed(stored, "its room was lost while it was fetched", &mut effects);
+            }
+        }
+        self.carry_out(effects, ctx);
+    }
+}

@@ -1,0 +1,5 @@
+//! Fetching objects from other nodes.
+//!
+//! Owns: nothing but [`core`], which decides.
+
+pub mod core;

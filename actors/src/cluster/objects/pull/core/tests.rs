@@ -1,0 +1,293 @@
+use actinic_gcs::{Millis, WorkerId};
+
+use super::*;
+use crate::cluster::objects::directory::core::{DirectoryCore, DirectoryEffect};
+
+const STORED: StoredId = StoredId { node: NodeId(1), serial: 1 };
+const OWNER: ProcessId = ProcessId { node: NodeId(1), worker: WorkerId(1) };
+const LIMITS: PullLimits = PullLimits { admitted_bytes_max: 64 << 20, chunks_max: 4 };
+
+fn fetches(effects: &mut Vec<PullEffect>) -> Vec<(Chunk, NodeId)> {
+    let mut all = Vec::new();
+    effects.retain(|effect| match effect {
+        PullEffect::Fetch(chunk, from) => {
+            all.push((*chunk, *from));
+            false
+        }
+        _ => true,
+    });
+    all
+}
+
+/// A pull of so many chunks that has room and fetches from node 2.
+fn fetching(chunks: u64) -> (PullCore, Vec<(Chunk, NodeId)>) {
+    let (mut core, mut effects) = (PullCore::new(LIMITS), Vec::new());
+    core.on_wanted(STORED, OWNER, chunks * CHUNK_BYTES, &mut effects);
+    assert_eq!(effects, [PullEffect::Reserve(STORED, chunks * CHUNK_BYTES)]);
+    effects.clear();
+    core.on_room(STORED, Ok(()), &mut effects);
+    assert_eq!(effects, [PullEffect::Locate { stored: STORED, owner: OWNER, failed: None }]);
+    core.on_source(STORED, Ok(NodeId(2)), &mut effects);
+    let asked = fetches(&mut effects);
+    core.sanity_check();
+    (core, asked)
+}
+
+#[test]
+fn an_object_is_complete_when_each_chunk_has_come_once() {
+    let (mut core, mut asked) = fetching(6);
+    assert_eq!(asked.len(), 4, "no more than may be under way");
+    let (mut effects, mut offsets) = (Vec::new(), Vec::new());
+    while let Some((chunk, from)) = asked.pop() {
+        offsets.push(chunk.offset);
+        core.on_chunk(chunk, from, true, &mut effects);
+        core.sanity_check();
+        asked.extend(fetches(&mut effects));
+    }
+    offsets.sort_unstable();
+    assert_eq!(offsets, (0..6).map(|n| n * CHUNK_BYTES).collect::<Vec<_>>());
+    assert_eq!(effects, [PullEffect::Complete(STORED, OWNER)]);
+}
+
+#[test]
+fn a_lost_source_is_replaced_and_what_has_come_is_kept() {
+    let (mut core, asked) = fetching(4);
+    let mut effects = Vec::new();
+    core.on_chunk(asked[0].0, NodeId(2), true, &mut effects);
+    for (chunk, from) in &asked[1..3] {
+        core.on_chunk(*chunk, *from, false, &mut effects);
+    }
+    let locate = PullEffect::Locate { stored: STORED, owner: OWNER, failed: Some(NodeId(2)) };
+    assert_eq!(effects, [locate], "told once, however many chunks fail");
+    effects.clear();
+    core.on_source(STORED, Ok(NodeId(3)), &mut effects);
+    let again = fetches(&mut effects);
+    assert_eq!(
+        again.iter().map(|(chunk, from)| (chunk.offset, from.0)).collect::<Vec<_>>(),
+        [(asked[1].0.offset, 3), (asked[2].0.offset, 3)]
+    );
+    // The last of the old source's comes after all.
+    core.on_chunk(asked[3].0, NodeId(2), true, &mut effects);
+    again.iter().for_each(|(chunk, from)| core.on_chunk(*chunk, *from, true, &mut effects));
+    assert_eq!(effects, [PullEffect::Complete(STORED, OWNER)]);
+}
+
+#[test]
+fn a_chunk_of_an_earlier_pull_does_not_count_for_a_later() {
+    let (mut core, asked) = fetching(1);
+    let mut effects = Vec::new();
+    core.on_unwanted(STORED, &mut effects);
+    assert_eq!(effects, [PullEffect::GaveUp(STORED, OWNER)]);
+    effects.clear();
+    core.on_wanted(STORED, OWNER, CHUNK_BYTES, &mut effects);
+    core.on_room(STORED, Ok(()), &mut effects);
+    core.on_source(STORED, Ok(NodeId(2)), &mut effects);
+    assert_eq!(fetches(&mut effects).len(), 1);
+    effects.clear();
+    core.on_chunk(asked[0].0, NodeId(2), true, &mut effects);
+    core.sanity_check();
+    assert_eq!((effects, core.len()), (vec![], 1));
+}
+
+#[test]
+fn what_is_admitted_is_bounded_and_the_first_is_admitted_whatever_its_size() {
+    let (mut core, mut effects) = (PullCore::new(LIMITS), Vec::new());
+    let of = |serial| StoredId { node: NodeId(1), serial };
+    core.on_wanted(of(1), OWNER, LIMITS.admitted_bytes_max * 2, &mut effects);
+    core.on_wanted(of(2), OWNER, 1, &mut effects);
+    core.on_wanted(of(2), OWNER, 1, &mut effects);
+    core.sanity_check();
+    assert_eq!(effects, [PullEffect::Reserve(of(1), LIMITS.admitted_bytes_max * 2)]);
+    effects.clear();
+    core.on_room(of(1), Err("the store is full".to_owned()), &mut effects);
+    let failed = PullEffect::Failed(of(1), "the store is full".to_owned());
+    assert_eq!(effects, [failed, PullEffect::GaveUp(of(1), OWNER), PullEffect::Reserve(of(2), 1)]);
+}
+
+/// A generator of its own, so that a seed gives the same run everywhere.
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+enum Event {
+    Chunk(usize, Chunk, NodeId, bool),
+    Source(usize, Result<NodeId, String>),
+    Locate(usize, Option<NodeId>),
+    Copied(usize),
+    Room(usize),
+}
+
+/// One owner, and nodes that all want its object: node 0 has it.
+struct World {
+    rng: Rng,
+    now: Millis,
+    directory: DirectoryCore,
+    nodes: Vec<PullCore>,
+    alive: Vec<bool>,
+    complete: Vec<bool>,
+    events: BTreeMap<(Millis, u64), Event>,
+    count: u64,
+    sent: Vec<u64>,
+    lost_percent: u64,
+}
+
+fn id(node: usize) -> NodeId {
+    NodeId(node as u128 + 1)
+}
+
+impl World {
+    fn new(seed: u64, nodes: usize, lost_percent: u64) -> Self {
+        let mut directory = DirectoryCore::default();
+        directory.on_owned(STORED);
+        let mut complete = vec![false; nodes];
+        complete[0] = true;
+        Self {
+            rng: Rng(seed * 2 + 1),
+            now: Millis(0),
+            directory,
+            nodes: (0..nodes).map(|_| PullCore::new(LIMITS)).collect(),
+            alive: vec![true; nodes],
+            complete,
+            events: BTreeMap::new(),
+            count: 0,
+            sent: vec![0; nodes],
+            lost_percent,
+        }
+    }
+
+    fn later(&mut self, event: Event) {
+        self.count += 1;
+        let at = Millis(self.now.0 + 1 + self.rng.below(20));
+        self.events.insert((at, self.count), event);
+    }
+
+    fn want(&mut self, node: usize, bytes: u64) {
+        let mut effects = Vec::new();
+        self.nodes[node].on_wanted(STORED, OWNER, bytes, &mut effects);
+        self.pulled(node, effects);
+    }
+
+    fn pulled(&mut self, node: usize, effects: Vec<PullEffect>) {
+        self.nodes[node].sanity_check();
+        for effect in effects {
+            match effect {
+                PullEffect::Locate { failed, .. } => self.later(Event::Locate(node, failed)),
+                PullEffect::Reserve(..) => self.later(Event::Room(node)),
+                PullEffect::Fetch(chunk, from) => {
+                    let source = from.0 as usize - 1;
+                    assert!(self.complete[source], "only who has it is asked");
+                    let came = self.alive[source] && self.rng.below(100) >= self.lost_percent;
+                    self.sent[source] += u64::from(came);
+                    self.later(Event::Chunk(node, chunk, from, came));
+                }
+                PullEffect::Complete(..) => {
+                    self.complete[node] = true;
+                    self.later(Event::Copied(node));
+                }
+                PullEffect::Failed(_, why) => panic!("node {node}: {why}"),
+                PullEffect::GaveUp(..) => {}
+            }
+        }
+    }
+
+    fn directed(&mut self, effects: Vec<DirectoryEffect>) {
+        self.directory.sanity_check();
+        for effect in effects {
+            if let DirectoryEffect::Source { to, from, .. } = effect {
+                self.later(Event::Source(to.0 as usize - 1, from));
+            }
+        }
+    }
+
+    fn kill(&mut self, node: usize) {
+        self.alive[node] = false;
+        let mut effects = Vec::new();
+        self.directory.on_node_gone(id(node), &mut effects);
+        self.directed(effects);
+        for other in 0..self.nodes.len() {
+            let mut effects = Vec::new();
+            self.nodes[other].on_node_gone(id(node), &mut effects);
+            self.pulled(other, effects);
+        }
+    }
+
+    fn step(&mut self) -> bool {
+        let Some(((at, _), event)) = self.events.pop_first() else { return false };
+        self.now = at;
+        let (mut pulled, mut directed) = (Vec::new(), Vec::new());
+        let node = match event {
+            Event::Chunk(node, chunk, from, came) => {
+                self.nodes[node].on_chunk(chunk, from, came, &mut pulled);
+                node
+            }
+            Event::Source(node, from) => {
+                self.nodes[node].on_source(STORED, from, &mut pulled);
+                node
+            }
+            Event::Room(node) => {
+                self.nodes[node].on_room(STORED, Ok(()), &mut pulled);
+                node
+            }
+            Event::Locate(node, failed) => {
+                if self.alive[node] {
+                    self.directory.on_locate(STORED, id(node), failed, &mut directed);
+                }
+                node
+            }
+            Event::Copied(node) => {
+                if self.alive[node] {
+                    self.directory.on_copied(STORED, id(node), &mut directed);
+                }
+                node
+            }
+        };
+        if self.alive[node] {
+            self.pulled(node, pulled);
+        }
+        self.directed(directed);
+        true
+    }
+}
+
+#[test]
+fn a_broadcast_spreads_as_a_tree() {
+    const CHUNKS: u64 = 10;
+    for seed in 0..50 {
+        let mut world = World::new(seed, 16, 0);
+        (1..16).for_each(|node| world.want(node, CHUNKS * CHUNK_BYTES));
+        while world.step() {}
+        assert!(world.complete.iter().all(|complete| *complete), "seed {seed}");
+        assert_eq!(world.sent.iter().sum::<u64>(), 15 * CHUNKS, "seed {seed}: nothing is sent twice");
+        let busiest = world.sent.iter().max().copied().unwrap();
+        assert!(busiest <= 8 * CHUNKS, "seed {seed}: one node sent {busiest} chunks of {}", 15 * CHUNKS);
+    }
+}
+
+#[test]
+fn lost_chunks_and_lost_nodes_are_made_good() {
+    const CHUNKS: u64 = 20;
+    for seed in 0..200 {
+        let mut world = World::new(seed, 6, 3);
+        world.want(1, CHUNKS * CHUNK_BYTES);
+        while !world.complete[1] {
+            assert!(world.step(), "seed {seed}");
+        }
+        while world.directory.places(STORED).len() < 2 {
+            assert!(world.step(), "seed {seed}");
+        }
+        (2..6).for_each(|node| world.want(node, CHUNKS * CHUNK_BYTES));
+        for _ in 0..30 {
+            world.step();
+        }
+        world.kill(0);
+        while world.step() {}
+        assert!(world.complete.iter().all(|complete| *complete), "seed {seed}");
+    }
+}

@@ -1,0 +1,98 @@
+//! Large objects of a cluster: read in place on one node, and fetched by others.
+
+use actinic::cluster::Cluster;
+use actinic::prelude::*;
+
+use super::cluster::{kept, FAR};
+use crate::floors::{each, memory, rate, repeat, socket};
+use crate::row::{Ctx, Goal, Outcome, Row, Unit};
+
+/// A large object on one node.
+const OBJECT_BYTES: usize = 100_000_000;
+/// One that goes to other nodes.
+const MOVED_BYTES: usize = 256 << 20;
+/// What each of the nodes has to which an object is broadcast.
+const EACH: [&str; 3] = ["first", "second", "third"];
+/// Gets of a large object.
+const GETS: usize = 200;
+
+#[remote]
+fn filled(numbers: usize) -> Tensor<i64> {
+    Tensor::full([numbers], 7)
+}
+
+#[remote]
+fn first(x: Tensor<i64>) -> i64 {
+    x.as_slice()[0]
+}
+
+/// The rows of this file.
+pub(super) fn rows() -> Vec<Row> {
+    let put = Goal { text: "80 % of the warm copy", figure: None, ratio: Some(0.8) };
+    let get = Goal { text: "under 1 ms: no copy", figure: Some(1e-3), ratio: None };
+    let moved = Goal { text: "80 % of one stream", figure: None, ratio: Some(0.8) };
+    let spread = Goal { text: "as much to each as one stream carries", figure: None, ratio: Some(1.0) };
+    let streams = || vec![&socket::TCP_STREAM, &socket::TCP_STREAMS];
+    let row = |name, unit, goal, measure, references| Row { name, unit, goal, measure, references };
+    vec![
+        row("put 100 MB for workers", Unit::BytesPerSecond, put, put_shared, vec![&memory::COPY_WARM]),
+        row("get a worker's 100 MB", Unit::Seconds, get, get_shared, Vec::new()),
+        row("256 MiB to another node", Unit::BytesPerSecond, moved, to_another, streams()),
+        row("256 MiB to three nodes", Unit::BytesPerSecond, spread, to_three, streams()),
+    ]
+}
+
+/// Bytes a second of an object that the driver puts into its node's memory.
+fn put_shared(ctx: &mut Ctx) -> Outcome<f64> {
+    let numbers = ctx.size(OBJECT_BYTES / 8);
+    let tensor = Tensor::<i64>::full([numbers], 7);
+    let runtime = kept(ctx)?;
+    // What is put now is warm when it is put again.
+    drop(runtime.put(tensor.clone())?);
+    rate(numbers * 8, || repeat(1, || runtime.put(tensor.clone())))
+}
+
+/// Seconds until the driver can read what a worker has made.
+fn get_shared(ctx: &mut Ctx) -> Outcome<f64> {
+    let (gets, numbers) = (ctx.size(GETS), ctx.size(OBJECT_BYTES / 8));
+    let runtime = kept(ctx)?;
+    let made = filled.remote(numbers);
+    runtime.get(&made)?;
+    each(gets, || repeat(gets, || runtime.get(&made)))
+}
+
+/// Bytes a second of an object that a task on another node needs.
+fn to_another(ctx: &mut Ctx) -> Outcome<f64> {
+    let numbers = ctx.size(MOVED_BYTES / 8);
+    let runtime = kept(ctx)?;
+    let there = |x: &ObjectRef<Tensor<i64>>| first.options().num_cpus(0.0).resource(FAR, 1.0).remote(x);
+    // Once before, so that the connections and the memory are there.
+    runtime.get(&there(&runtime.put(Tensor::full([numbers], 7))?))?;
+    let object = runtime.put(Tensor::full([numbers], 7))?;
+    rate(numbers * 8, || Ok(drop(runtime.get(&there(&object))?)))
+}
+
+/// A cluster of four nodes.
+struct Four {
+    runtime: Runtime,
+    _cluster: Cluster,
+}
+
+/// Bytes a second to each of three nodes that need an object at once.
+fn to_three(ctx: &mut Ctx) -> Outcome<f64> {
+    let numbers = ctx.size(MOVED_BYTES / 8);
+    let Four { runtime, .. } = ctx.kept(|_| {
+        let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)]])?;
+        for name in EACH {
+            cluster.add_node_apart(&[("CPU", 1.0), (name, 1.0)])?;
+        }
+        let runtime = Runtime::builder().address(cluster.address()).init()?;
+        Ok(Four { runtime, _cluster: cluster })
+    })?;
+    let everywhere = |x: &ObjectRef<Tensor<i64>>| -> Vec<ObjectRef<i64>> {
+        EACH.iter().map(|name| first.options().num_cpus(0.0).resource(name, 1.0).remote(x)).collect()
+    };
+    runtime.get(&everywhere(&runtime.put(Tensor::full([numbers], 7))?))?;
+    let object = runtime.put(Tensor::full([numbers], 7))?;
+    rate(EACH.len() * numbers * 8, || Ok(drop(runtime.get(&everywhere(&object))?)))
+}
