@@ -4,7 +4,7 @@
 CARGO ?= cargo
 ONLY ?=
 
-.PHONY: help demo setup test bench failover flushing peers soak sim chaos-gcs hosts verify fix
+.PHONY: help demo setup test bench failover flushing peers soak sim sim-scale chaos-gcs hosts verify fix
 
 help: ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 16
@@ -38,6 +38,9 @@ soak: setup ## Everything at once for ten minutes; FOR=seconds for another time.
 sim: setup ## The replicated control store under 10,000 seeds of faults; SEEDS=n for others, SEED=x replays one.
 	ACTINIC_SIM_SEEDS=$(or $(SEEDS),10000) ACTINIC_SIM_SEED=$(SEED) $(CARGO) test --release -p actinic-gcs --features suite \
 		--test sim -- --nocapture
+
+sim-scale: ## The schedulers in virtual time, as up to 1,000 nodes; NODES=n, SEED=x, SEEDS=n of random trouble; writes sim-scale-*.svg.
+	$(CARGO) run --release -p actinic-scale -- --seed $(or $(SEED),1) --nodes $(or $(NODES),1000) --seeds $(or $(SEEDS),1000)
 
 chaos-gcs: setup ## Replicas of the control store as processes, killed for a minute; FOR=seconds for another time, SEED=x for the same choices.
 	ACTINIC_CHAOS_SECONDS=$(or $(FOR),60) ACTINIC_CHAOS_SEED=$(SEED) $(CARGO) test --release -p actinic-gcs-tests -- --nocapture

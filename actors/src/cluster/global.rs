@@ -18,7 +18,7 @@ use super::{
     },
     local::LocalEvent,
     node::NodeShared,
-    wire::{FromNode, NodeFrame, NodeLoad, NodeStatus, Spilled},
+    wire::{FromNode, NodeFrame, NodeLoad, NodeStatus, ProcessId, Spilled},
 };
 
 /// Between two tries to place groups that wait.
@@ -36,6 +36,8 @@ pub enum GlobalEvent {
     Node(Box<NodeSpec>),
     /// A node is gone.
     NodeGone(NodeId),
+    /// A process is gone.
+    Gone(ProcessId),
     /// A process of this node wants a placement group, or does not any more.
     GroupAsk(Asker, Box<GroupAsk>),
     /// A node has taken bundles, or not.
@@ -179,6 +181,7 @@ impl Handler<GlobalEvent> for GlobalScheduler {
                 self.groups.on_node_gone(self.shared.now(), node, &mut self.group_effects);
                 self.core.on_node_gone(node);
             }
+            GlobalEvent::Gone(process) => self.core.on_gone(process),
             event => self.on_group(event),
         }
         if !std::mem::replace(&mut self.pass_due, true) {

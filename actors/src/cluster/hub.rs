@@ -80,6 +80,15 @@ impl Hub {
         self.nodes.read().keys().copied().collect()
     }
 
+    /// The node that comes next in turn after `node`, among those that are connected.
+    #[must_use]
+    pub fn node_after(&self, node: Option<NodeId>) -> Option<NodeId> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let nodes = self.nodes.read();
+        let after = node.and_then(|node| nodes.range((Excluded(node), Unbounded)).next());
+        after.or_else(|| nodes.iter().next()).map(|(node, _)| *node)
+    }
+
     /// Sends to a process, wherever it is.
     pub fn to_process(&self, to: ProcessId, frame: FromNode) {
         if to.node != self.node {

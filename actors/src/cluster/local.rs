@@ -47,8 +47,10 @@ pub enum LocalEvent {
     Worker(LeaseId, ProcessId),
     /// A lease can have none.
     NoWorker(LeaseId, String),
-    /// A process is gone.
+    /// A process of another node is gone.
     Gone(ProcessId),
+    /// A process of this node is gone, and why.
+    Ended(ProcessId, String),
     /// Another node is there.
     Peer(NodeId),
     /// Another node is gone.
@@ -73,7 +75,10 @@ pub struct LocalScheduler {
     pass_due: bool,
     timer: Option<(Millis, SpawnHandle)>,
     told: NodeLoad,
+    told_to: Option<NodeId>,
     same: u32,
+    /// Which other node was told last.
+    turn: Option<NodeId>,
 }
 
 impl LocalScheduler {
@@ -83,7 +88,7 @@ impl LocalScheduler {
         let resources = NodeResources::new(shared.spec.resources.clone());
         let core = LocalCore::new(shared.spec.id, resources).with_labels(shared.spec.labels.clone());
         let (effects, told) = (Vec::new(), NodeLoad::default());
-        Self { shared, core, effects, pass_due: false, timer: None, told, same: 0 }
+        Self { shared, core, effects, pass_due: false, timer: None, told, told_to: None, same: 0, turn: None }
     }
 
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
@@ -109,14 +114,26 @@ impl LocalScheduler {
         self.arm(ctx);
     }
 
-    /// To the head's global scheduler, or this node's own where the head is away: any can do it.
+    /// The node whose global scheduler is asked: the head, or this one where the head is away, since any can do it.
+    fn in_charge(&self) -> NodeId {
+        let head = self.shared.head_node().filter(|head| self.shared.hub.has_node(*head));
+        head.unwrap_or(self.shared.spec.id)
+    }
+
     fn spill(&self, spilled: Box<Spilled>) {
-        match self.shared.head_node() {
-            Some(head) if head != self.shared.spec.id && self.shared.hub.has_node(head) => {
-                self.shared.hub.to_node(head, &NodeFrame::Spilled(spilled));
-            }
-            _ => self.shared.global(GlobalEvent::Spilled(spilled)),
+        match self.in_charge() {
+            node if node == self.shared.spec.id => self.shared.global(GlobalEvent::Spilled(spilled)),
+            head => self.shared.hub.to_node(head, &NodeFrame::Spilled(spilled)),
         }
+    }
+
+    /// Tells all who may care. From here and nowhere else: whoever was granted a worker hears of its end after the grant, and
+    /// a global scheduler of an owner's end after its last demand.
+    fn tell_of_end(&self, process: ProcessId, reason: &str) {
+        let reason = reason.to_owned();
+        self.shared.global(GlobalEvent::Gone(process));
+        self.shared.hub.to_all_processes(&FromNode::Gone { process, reason: reason.clone() });
+        self.shared.hub.to_all_nodes(&NodeFrame::Gone { process, reason });
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
@@ -142,16 +159,27 @@ impl LocalScheduler {
         self.carry_out(ctx);
     }
 
+    /// Says how the node is: to the scheduler in charge when it has changed, and to one other node in turn, whose scheduler
+    /// may have to take over. So what a node says and hears does not grow with the number of nodes.
     fn report(&mut self) {
         let load = self.core.load(self.shared.workers(), self.told.revision);
-        if load == self.told && self.same < SAME_MAX {
+        let me = self.shared.spec.id;
+        let in_charge = self.in_charge();
+        let known = load == self.told && self.told_to == Some(in_charge);
+        if known && self.same < SAME_MAX {
             self.same += 1;
-            return;
+        } else {
+            (self.same, self.told_to) = (0, Some(in_charge));
+            self.told = NodeLoad { revision: load.revision + 1, ..load };
+            self.shared.global(GlobalEvent::Load(me, self.told.clone()));
+            if in_charge != me {
+                self.shared.hub.to_node(in_charge, &NodeFrame::Load(self.told.clone()));
+            }
         }
-        self.same = 0;
-        self.told = NodeLoad { revision: load.revision + 1, ..load };
-        self.shared.global(GlobalEvent::Load(self.shared.spec.id, self.told.clone()));
-        self.shared.hub.to_all_nodes(&NodeFrame::Load(self.told.clone()));
+        self.turn = self.shared.hub.node_after(self.turn);
+        if let Some(other) = self.turn.filter(|other| *other != in_charge) {
+            self.shared.hub.to_node(other, &NodeFrame::Load(self.told.clone()));
+        }
     }
 }
 
@@ -195,7 +223,16 @@ impl Handler<LocalEvent> for LocalScheduler {
             LocalEvent::Worker(lease, worker) => self.core.on_worker(lease, worker, &mut self.effects),
             LocalEvent::NoWorker(lease, reason) => self.core.on_no_worker(lease, &reason, &mut self.effects),
             LocalEvent::Gone(process) => self.core.on_gone(process, &mut self.effects),
-            LocalEvent::Peer(node) => self.core.on_peer(node),
+            LocalEvent::Ended(process, reason) => {
+                self.core.on_gone(process, &mut self.effects);
+                self.carry_out(ctx);
+                self.tell_of_end(process, &reason);
+            }
+            LocalEvent::Peer(node) => {
+                self.core.on_peer(node);
+                // It knows nothing of this node.
+                self.told_to = None;
+            }
             LocalEvent::PeerGone(node) => self.core.on_peer_gone(node, &mut self.effects),
         }
         self.carry_out(ctx);

@@ -46,7 +46,7 @@ use super::{
     hub::Hub,
     local::{LocalEvent, LocalScheduler},
     objects::{manager::store_config, ObjectEvent, ObjectManager},
-    wire::{FromNode, JobCode, NodeFrame, ProcessId},
+    wire::{JobCode, NodeFrame, ProcessId},
     workers::{PoolEvent, WorkerPool},
 };
 use crate::gcs_net::{tls::TlsFiles, GcsServer, Membership, NetError, NetLimits, RemoteGcs, ServerConfig, ServerError};
@@ -282,16 +282,13 @@ impl NodeShared {
         codes.iter().filter(|(worker, _)| worker.0 >= FIRST_DRIVER).map(|(_, code)| code.job).collect()
     }
 
-    /// A process of this node is gone: all who may care are told, once.
+    /// A process of this node is gone: all who may care are told, once, by the local scheduler.
     pub fn process_gone(&self, process: ProcessId, reason: &str) {
         self.hub.remove_process(process.worker);
         let Some(code) = self.codes.write().remove(&process.worker) else { return };
         let _ = std::fs::remove_file(self.folder.process_socket(process.worker));
-        self.local(LocalEvent::Gone(process));
-        let reason = reason.to_owned();
-        self.actors(ActorEvent::Gone(process, reason.clone()));
-        self.hub.to_all_processes(&FromNode::Gone { process, reason: reason.clone() });
-        self.hub.to_all_nodes(&NodeFrame::Gone { process, reason });
+        self.local(LocalEvent::Ended(process, reason.to_owned()));
+        self.actors(ActorEvent::Gone(process, reason.to_owned()));
         if process == code.driver {
             self.pool(PoolEvent::JobGone(code.job));
             self.global(GlobalEvent::JobGone(code.job));

@@ -90,6 +90,11 @@ impl GlobalCore {
         }
     }
 
+    /// A process is gone: nothing more is placed for it. The nodes are told of its end by its own.
+    pub fn on_gone(&mut self, process: ProcessId) {
+        self.asked.retain(|(owner, _), _| *owner != process);
+    }
+
     /// A demand spilled over, or is told again.
     pub fn on_spilled(&mut self, now: Millis, spilled: Spilled) {
         let key = (spilled.owner, spilled.class);

@@ -6,17 +6,18 @@
 //! Rules. Local first: a demand is met here as far as resources are free; of several that fit, the one that holds the fewest
 //! leases comes first, then the oldest. What is still unmet after [`SPILL_AFTER_MS`], or can never be met here, or is to be
 //! spread, or has its inputs mostly elsewhere, **spills over** to a global scheduler ([`spill`]), which places it on other
-//! nodes by name; it is told again every [`REFRESH_MS`], and what was placed here and is not told again for
-//! [`PLACED_MS_MAX`] is forgotten. A demand that holds nothing for [`RECALL_AFTER_MS`] has one lease recalled from the
-//! demand that holds the most.
+//! nodes by name; what is bound to another node is placed there at once. Both are told again every [`REFRESH_MS`], and what
+//! was placed here and is not told again for [`PLACED_MS_MAX`] is forgotten. A demand that holds nothing for
+//! [`RECALL_AFTER_MS`] has one lease recalled from the demand that holds the most.
 //!
 //! A lease whose worker **blocks** lends its CPU to others, and keeps the rest. When it goes on, it takes the next CPU that
 //! is free; until then there is one more busy than there are (as in Ray). So tasks that wait for tasks never use all CPUs up.
 //!
 //! **Invariants:** what a lease takes was free, and is free again once it ends; a demand never holds more leases than it
-//! wants by a grant of ours; who is gone holds and wants nothing.
+//! wants by a grant of ours; who is gone holds and wants nothing, even where a word of his comes late.
 
 mod bundles;
+mod gone;
 mod grant;
 mod look;
 mod spill;
@@ -25,14 +26,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use actinic_gcs::{resources::GPU, Millis, NodeId, PlacementGroupId, ResourceSet};
 
-use self::bundles::Groups;
+use self::{bundles::Groups, gone::Gone};
 use crate::{
     cluster::{
         groups::GroupFrame,
         wire::{ClassId, ClassSpec, Demand, JobCode, LeaseFor, LeaseId, NodeLoad, ProcessId, Spilled},
         work::Work,
     },
-    options::SchedulingStrategy,
     placement::{Lease, NodeResources, PlacementCore},
 };
 
@@ -40,8 +40,10 @@ use crate::{
 pub const SPILL_AFTER_MS: u64 = 10;
 /// How long one that would rather be elsewhere waits for that before this node serves it.
 pub const LOCALITY_MS: u64 = 100;
-/// Between two tellings of what has spilled over.
+/// Between two tellings of what has spilled over, while it stays the same.
 pub const REFRESH_MS: u64 = 1_000;
+/// Between two tellings while it changes and is not over.
+pub const TELL_EVERY_MS: u64 = 20;
 /// How long a placed demand holds if it is not told again.
 pub const PLACED_MS_MAX: u64 = 3_500;
 /// How long a demand without a lease waits before one is recalled for it.
@@ -114,6 +116,8 @@ struct Wanted {
     /// What a global scheduler was told last, and when.
     spilled: u32,
     told_at: Millis,
+    /// Whether it has changed since, and is to be told soon.
+    owed: bool,
     /// What the nodes of its placement group were told last.
     shares: BTreeMap<NodeId, u32>,
     /// When it is forgotten, if it was placed.
@@ -163,6 +167,7 @@ pub struct LocalCore {
     wanted: BTreeMap<Key, Wanted>,
     leases: BTreeMap<u64, Granted>,
     peers: BTreeSet<NodeId>,
+    gone: Gone,
     groups: Groups,
     /// Bytes a second at which inputs have come, as a moving average; 0 where none have.
     bandwidth: u64,
@@ -183,6 +188,7 @@ impl LocalCore {
             wanted: BTreeMap::new(),
             leases: BTreeMap::new(),
             peers: BTreeSet::new(),
+            gone: Gone::default(),
             groups: Groups::default(),
             bandwidth: 0,
             next: 0,
@@ -214,22 +220,23 @@ impl LocalCore {
         effects: &mut Vec<LocalEffect>,
     ) {
         let Demand { class, spec, want, elsewhere, work, revision } = demand;
-        let wanted = Spilled { owner, code: code.clone(), class, spec, want, work, revision };
-        if let SchedulingStrategy::NodeAffinity { node, soft } = wanted.spec.strategy {
-            if node != self.node && self.peers.contains(&node) {
-                return effects.push(LocalEffect::Place(node, Box::new(wanted)));
-            }
-            if node != self.node && !soft {
-                let why = format!("node {node} is not there, and no other will do");
-                return effects.push(LocalEffect::Infeasible(owner, class, why));
-            }
+        if self.gone.contains(owner) {
+            return;
         }
+        if let Some(why) = self.nowhere(&spec) {
+            return effects.push(LocalEffect::Infeasible(owner, class, why));
+        }
+        let wanted = Spilled { owner, code: code.clone(), class, spec, want, work, revision };
         self.want(now, false, wanted, elsewhere);
     }
 
     /// A demand was placed here, or is told again.
     pub fn on_place(&mut self, now: Millis, placed: Spilled) {
-        self.want(now, true, placed, 0);
+        let from_nowhere = placed.owner.node != self.node && !self.peers.contains(&placed.owner.node);
+        // Nobody would ever return a lease of theirs.
+        if !from_nowhere && !self.gone.contains(placed.owner) {
+            self.want(now, true, placed, 0);
+        }
     }
 
     fn want(&mut self, now: Millis, placed: bool, told: Spilled, elsewhere: u32) {
@@ -256,6 +263,7 @@ impl LocalCore {
             unmet_since: None,
             spilled: 0,
             told_at: now,
+            owed: false,
             shares: BTreeMap::new(),
             until,
             recalled: false,
@@ -281,7 +289,9 @@ impl LocalCore {
         let Key { owner, class, .. } = granted.key;
         effects.push(LocalEffect::Infeasible(owner, class, reason.to_owned()));
         self.end(lease.number);
-        self.wanted.retain(|key, _| (key.owner, key.class) != (owner, class));
+        // What it holds is still counted; it wants no more.
+        let of_class = |key: &Key| (key.owner, key.class) == (owner, class);
+        self.wanted.iter_mut().filter(|(key, _)| of_class(key)).for_each(|(_, wanted)| wanted.want = 0);
     }
 
     /// The owner needs a lease no more.
@@ -316,6 +326,12 @@ impl LocalCore {
 
     /// A process of any node is gone.
     pub fn on_gone(&mut self, process: ProcessId, effects: &mut Vec<LocalEffect>) {
+        self.gone.insert(process);
+        self.forget(process, effects);
+    }
+
+    /// Takes from a process what it holds and wants, and from all what it serves.
+    fn forget(&mut self, process: ProcessId, effects: &mut Vec<LocalEffect>) {
         let owned = |granted: &Granted| granted.key.owner == process || granted.worker == Some(process);
         let ended: Vec<u64> =
             self.leases.iter().filter(|(_, granted)| owned(granted)).map(|(number, _)| *number).collect();
@@ -337,7 +353,9 @@ impl LocalCore {
         let owners: BTreeSet<ProcessId> = self.wanted.keys().map(|key| key.owner).collect();
         let holders = self.leases.values().map(|granted| granted.key.owner);
         let gone: BTreeSet<ProcessId> = owners.into_iter().chain(holders).filter(|owner| owner.node == node).collect();
-        gone.into_iter().for_each(|owner| self.on_gone(owner, effects));
+        // They may live on, and be heard of again.
+        gone.into_iter().for_each(|owner| self.forget(owner, effects));
+        self.unbind(effects);
         self.groups_lose_node(node, effects);
     }
 

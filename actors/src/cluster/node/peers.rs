@@ -128,6 +128,7 @@ impl NodeEars {
             NodeFrame::Return(lease) => shared.local(LocalEvent::Return(lease)),
             NodeFrame::Gone { process, reason } => {
                 shared.local(LocalEvent::Gone(process));
+                shared.global(GlobalEvent::Gone(process));
                 shared.objects(ObjectEvent::ProcessGone(process));
                 shared.actors(ActorEvent::Gone(process, reason.clone()));
                 shared.hub.to_all_processes(&FromNode::Gone { process, reason });

@@ -131,6 +131,8 @@ impl PoolCore {
             None => return effects.push(PoolEffect::Stop(worker)),
         }
         self.serve(job, effects);
+        // More may wait than could be started at once.
+        self.start_missing(job, effects);
     }
 
     /// A lease has ended: its worker is free, or it needs none any more.

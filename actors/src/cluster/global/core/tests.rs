@@ -129,6 +129,17 @@ fn nothing_is_told_twice_but_when_it_was_asked_again() {
     assert_eq!(placed(&mut core, 2), [(2, 1)]);
 }
 
+#[test]
+fn nothing_is_placed_for_an_owner_who_is_gone() {
+    let mut core = core(&[(1, 2.0), (2, 2.0)]);
+    core.on_spilled(Millis(0), spilled(4, 1.0, SchedulingStrategy::Default, 1));
+    assert_eq!(placed(&mut core, 0), [(2, 2)]);
+    core.on_gone(ProcessId { node: NodeId(1), worker: WorkerId(1) });
+    let free = ResourceSet::new().with(CPU, 2.0);
+    core.on_load(NodeId(2), NodeLoad { free, revision: 1, ..NodeLoad::default() });
+    assert_eq!(placed(&mut core, 1), []);
+}
+
 /// A node on which nothing is free, and where tasks wait for so many microseconds in all.
 fn busy(wait_us: u64) -> NodeLoad {
     NodeLoad { waiting: 1, tasks: 10, task_us: wait_us / 10, workers: 1, revision: 1, ..NodeLoad::default() }

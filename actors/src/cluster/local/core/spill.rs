@@ -3,13 +3,17 @@
 //! Owns: that choice. Invariant: whatever can be done here is done here in the end: who would rather be elsewhere waits for
 //! that no longer than [`LOCALITY_MS`].
 
-use actinic_gcs::Millis;
+use actinic_gcs::{Millis, NodeId};
 
 use super::{
     bundles::group_of, Key, LocalCore, LocalEffect, Wanted, LOCALITY_MS, RECALL_AFTER_MS, REFRESH_MS, SPILL_AFTER_MS,
+    TELL_EVERY_MS,
 };
 use crate::{
-    cluster::{wire::Spilled, work::INPUT_BYTES_MIN},
+    cluster::{
+        wire::{ClassSpec, Spilled},
+        work::INPUT_BYTES_MIN,
+    },
     options::SchedulingStrategy,
 };
 
@@ -19,7 +23,7 @@ impl LocalCore {
         if key.placed {
             return true;
         }
-        if group_of(wanted).is_some() {
+        if group_of(wanted).is_some() || self.bound_to(&wanted.spec).is_some() {
             return false;
         }
         let may = wanted.spec.strategy != SchedulingStrategy::Spread && wanted.spec.admits(&self.labels);
@@ -41,12 +45,45 @@ impl LocalCore {
     /// Whether it is not to wait for this node before others are asked.
     fn goes_at_once(&self, wanted: &Wanted) -> bool {
         wanted.spec.strategy == SchedulingStrategy::Spread
+            || self.bound_to(&wanted.spec).is_some()
             || self.never_here(wanted)
             || self.would_rather_be_elsewhere(wanted)
     }
 
     pub(super) fn never_here(&self, wanted: &Wanted) -> bool {
         !wanted.spec.admits(&self.labels) || self.placement.can_ever_fit(&wanted.spec.demand).is_err()
+    }
+
+    /// The other node to which a demand is bound, while that is there.
+    pub(super) fn bound_to(&self, spec: &ClassSpec) -> Option<NodeId> {
+        match spec.strategy {
+            SchedulingStrategy::NodeAffinity { node, .. } if self.peers.contains(&node) => Some(node),
+            _ => None,
+        }
+    }
+
+    /// Why a demand can be met nowhere, if it is bound to a node that is not there.
+    pub(super) fn nowhere(&self, spec: &ClassSpec) -> Option<String> {
+        match spec.strategy {
+            SchedulingStrategy::NodeAffinity { node, soft: false }
+                if node != self.node && !self.peers.contains(&node) =>
+            {
+                Some(format!("node {node} is not there, and no other will do"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Gives up demands that were bound to a node that has gone.
+    pub(super) fn unbind(&mut self, effects: &mut Vec<LocalEffect>) {
+        let hopeless = self.wanted.iter().filter(|(key, wanted)| !key.placed && wanted.want > 0);
+        let hopeless = hopeless.filter_map(|(key, wanted)| Some((*key, self.nowhere(&wanted.spec)?)));
+        for (key, why) in hopeless.collect::<Vec<_>>() {
+            if let Some(wanted) = self.wanted.get_mut(&key) {
+                wanted.want = 0;
+            }
+            effects.push(LocalEffect::Infeasible(key.owner, key.class, why));
+        }
     }
 
     /// Tells a global scheduler of what is unmet for long, and again from time to time.
@@ -61,10 +98,17 @@ impl LocalCore {
         let tell: Vec<(Key, u32)> =
             self.wanted.iter().filter_map(|(key, wanted)| Some((*key, self.abroad(now, key, wanted)?))).collect();
         for (key, abroad) in tell {
-            self.revision += 1;
+            let bound = self.wanted.get(&key).and_then(|wanted| self.bound_to(&wanted.spec));
             let Some(wanted) = self.wanted.get_mut(&key) else { continue };
+            // While an owner works off a long queue it changes all the time.
+            let since_told = now.0.saturating_sub(wanted.told_at.0);
+            wanted.owed = abroad > 0 && wanted.spilled > 0 && since_told < TELL_EVERY_MS;
+            if wanted.owed {
+                continue;
+            }
+            self.revision += 1;
             (wanted.spilled, wanted.told_at) = (abroad, now);
-            effects.push(LocalEffect::Spill(Box::new(Spilled {
+            let told = Box::new(Spilled {
                 owner: key.owner,
                 code: wanted.code.clone(),
                 class: key.class,
@@ -72,7 +116,11 @@ impl LocalCore {
                 want: abroad,
                 work: wanted.work.share(abroad, wanted.want),
                 revision: self.revision,
-            })));
+            });
+            effects.push(match bound {
+                Some(node) => LocalEffect::Place(node, told),
+                None => LocalEffect::Spill(told),
+            });
         }
     }
 
@@ -109,7 +157,7 @@ impl LocalCore {
                 }
             }
             if wanted.spilled > 0 || !wanted.shares.is_empty() {
-                at(wanted.told_at.0 + REFRESH_MS);
+                at(wanted.told_at.0 + if wanted.owed { TELL_EVERY_MS } else { REFRESH_MS });
             }
             if let Some(until) = wanted.until {
                 at(until.0);

@@ -3,7 +3,10 @@
 use actinic_gcs::{resources::CPU, JobId, WorkerId};
 
 use super::*;
-use crate::cluster::{wire::ExeHash, work::InputBytes};
+use crate::{
+    cluster::{wire::ExeHash, work::InputBytes},
+    options::SchedulingStrategy,
+};
 
 mod bundles;
 mod elsewhere;
@@ -166,6 +169,7 @@ fn affinity_goes_to_its_node_and_nowhere_else() {
 #[test]
 fn what_was_placed_here_is_forgotten_unless_it_is_told_again() {
     let mut kit = kit(0.0);
+    kit.core.on_peer(NodeId(2));
     let owner = process(2, 1);
     let (class, spec) = (ClassId(0), spec(1.0, SchedulingStrategy::Default));
     let placed = Spilled { owner, code: code(owner), class, spec, want: 1, work: Work::default(), revision: 1 };
@@ -196,4 +200,73 @@ fn who_is_gone_holds_and_wants_nothing() {
     let effects = kit.pass(0);
     assert_eq!(effects.len(), first.len());
     assert_eq!(kit.core.load(0, 0).free.of(CPU).units(), 2.0);
+}
+
+fn placed(owner: ProcessId, want: u32, revision: u64) -> Spilled {
+    let spec = spec(1.0, SchedulingStrategy::Default);
+    Spilled { owner, code: code(owner), class: ClassId(0), spec, want, work: Work::default(), revision }
+}
+
+#[test]
+fn a_late_word_of_who_is_gone_leases_nothing() {
+    let mut kit = kit(2.0);
+    kit.core.on_peer(NodeId(2));
+    let (far, near) = (process(2, 1), process(1, 1));
+    kit.core.on_gone(far, &mut kit.effects);
+    kit.core.on_place(Millis(0), placed(far, 1, 9));
+    assert_eq!(kit.pass(0), []);
+    kit.core.on_gone(near, &mut kit.effects);
+    assert_eq!(kit.demand(0, 1, 1.0, 1), []);
+}
+
+#[test]
+fn nothing_is_leased_to_an_owner_whose_node_is_not_there() {
+    let mut kit = kit(2.0);
+    kit.core.on_peer(NodeId(2));
+    kit.core.on_peer_gone(NodeId(2), &mut kit.effects);
+    kit.core.on_place(Millis(0), placed(process(2, 1), 1, 9));
+    assert_eq!(kit.pass(0), []);
+    kit.core.on_peer(NodeId(2));
+    kit.core.on_place(Millis(0), placed(process(2, 1), 1, 10));
+    assert_eq!(needed(&kit.pass(0)).len(), 1, "its connection was cut, and is there again");
+}
+
+#[test]
+fn a_bound_demand_is_told_again_and_turns_elsewhere_when_its_node_is_lost() {
+    let mut kit = kit(4.0);
+    kit.core.on_peer(NodeId(2));
+    let to = |node, soft| spec(1.0, SchedulingStrategy::NodeAffinity { node: NodeId(node), soft });
+    kit.ask(0, 1, to(2, true), 1);
+    kit.ask(0, 2, to(2, false), 1);
+    let again = kit.pass(REFRESH_MS);
+    assert!(matches!(&again[..], [LocalEffect::Place(NodeId(2), _), LocalEffect::Place(NodeId(2), _)]), "{again:?}");
+    kit.core.on_peer_gone(NodeId(2), &mut kit.effects);
+    let effects = kit.pass(REFRESH_MS + 1);
+    assert!(effects
+        .iter()
+        .any(|effect| matches!(effect, LocalEffect::Infeasible(owner, ..) if *owner == process(1, 2))));
+    assert_eq!(needed(&effects).len(), 1, "the one that takes another node");
+}
+
+#[test]
+fn leases_are_counted_after_a_start_has_failed() {
+    let mut kit = kit(2.0);
+    let numbers = needed(&kit.demand(0, 1, 1.0, 2));
+    kit.core.on_worker(lease(numbers[0]), process(1, 50), &mut kit.effects);
+    kit.core.on_no_worker(lease(numbers[1]), "its process ended", &mut kit.effects);
+    kit.pass(0);
+    assert_eq!(kit.demand(1, 1, 1.0, 1).len(), 0, "it holds one");
+    kit.core.on_return(lease(numbers[0]), &mut kit.effects);
+    assert_eq!(needed(&kit.pass(1)).len(), 1);
+}
+
+#[test]
+fn a_changing_demand_is_told_now_and_then_and_its_end_at_once() {
+    let mut kit = kit(1.0);
+    kit.core.on_peer(NodeId(2));
+    kit.demand(0, 1, 1.0, 100);
+    let spills = |effects: &[LocalEffect]| effects.iter().filter(|e| matches!(e, LocalEffect::Spill(_))).count();
+    let told: usize = (1..=100).map(|now| spills(&kit.demand(SPILL_AFTER_MS + now, 1, 1.0, 200 - now as u32))).sum();
+    assert_eq!(told, 1 + 99 / TELL_EVERY_MS as usize);
+    assert_eq!(spills(&kit.demand(SPILL_AFTER_MS + 101, 1, 1.0, 1)), 1);
 }

@@ -103,3 +103,14 @@ fn a_job_takes_its_workers_with_it() {
     core.on_ready(Millis(1), WorkerId(2), &mut effects);
     assert_eq!(take(&core, &mut effects), [PoolEffect::Stop(WorkerId(2))]);
 }
+
+#[test]
+fn more_workers_are_started_than_may_start_at_once_when_more_leases_wait() {
+    let (mut core, mut effects) = (PoolCore::new(), Vec::new());
+    let count = STARTING_MAX as u64 + 10;
+    (0..count).for_each(|number| core.on_need(lease(number), LeaseFor::Tasks, &code(1), &mut effects));
+    let first = started(&take(&core, &mut effects));
+    assert_eq!(first.len(), STARTING_MAX);
+    first.iter().for_each(|worker| core.on_ready(Millis(0), WorkerId(*worker), &mut effects));
+    assert_eq!(started(&take(&core, &mut effects)).len(), 10);
+}

@@ -1,0 +1,368 @@
+//! A process as the owner of tasks: the shell of the submit core.
+//!
+//! Owns: what `core_worker.rs` and `core_worker/ears.rs` do with tasks, leases and lost workers, and a driver's program.
+//! Invariant: a process deals with one thing at a time, and what it deals with takes its time.
+
+use std::{collections::BTreeMap, collections::VecDeque, sync::Arc};
+
+use actinic_actors::cluster::{
+    submit::core::{SubmitCore, SubmitEffect},
+    wire::{ClassId, FromNode, JobCode, LeaseId, ProcessId},
+};
+use actinic_gcs::{Millis, TaskId};
+
+use super::{
+    events::{Channel, Data, Down, Event, Up},
+    worker::Lane,
+    World,
+};
+use crate::{
+    meter::Core,
+    model::MS,
+    plan::{Plan, Progress, SimTask},
+};
+
+/// Between looks while tasks wait, as in `core_worker.rs`.
+const BUSY_TICK_NS: u64 = MS;
+/// Between looks while tasks are under way, as in `core_worker.rs`.
+const WORK_TICK_NS: u64 = 5 * MS;
+/// Between looks while leases are held, as in `core_worker.rs`.
+const IDLE_TICK_NS: u64 = 50 * MS;
+/// How often a task whose worker was lost runs again, as in `core_worker.rs`.
+const MAX_RETRIES: u32 = 3;
+/// Tasks that a driver submits at a time: what the simulation looks at as one thing.
+const CHUNK: usize = 32;
+/// What a process needs for a frame that brings no task.
+const HEAR_NS: u64 = 1_000;
+
+/// A driver's program, and how far it is.
+pub(super) struct Program {
+    pub(super) id: TaskId,
+    pub(super) plan: Plan,
+    pub(super) progress: Progress,
+    pub(super) ended_at: u64,
+    ready: VecDeque<u32>,
+}
+
+/// One process: a driver or a worker.
+pub(super) struct Proc {
+    pub(super) id: ProcessId,
+    pub(super) node: u32,
+    pub(super) is_driver: bool,
+    pub(super) alive: bool,
+    pub(super) code: Arc<JobCode>,
+    pub(super) submit: SubmitCore<SimTask>,
+    pub(super) lane: Lane,
+    pub(super) free_at: u64,
+    classes: Vec<ClassId>,
+    retries: BTreeMap<TaskId, u32>,
+    program: Option<Program>,
+    epoch_ms: u64,
+    ticking: bool,
+    notified: bool,
+}
+
+impl Proc {
+    pub(super) fn new(id: ProcessId, node: u32, code: Arc<JobCode>, epoch_ms: u64) -> Self {
+        let mut submit = SubmitCore::at(id.node);
+        let classes = vec![submit.class(&crate::plan::plain())];
+        Self {
+            id,
+            node,
+            is_driver: code.driver == id,
+            alive: true,
+            code,
+            submit,
+            lane: Lane::default(),
+            free_at: 0,
+            classes,
+            retries: BTreeMap::new(),
+            program: None,
+            epoch_ms,
+            ticking: false,
+            notified: false,
+        }
+    }
+
+    pub(super) fn begin(&mut self, id: TaskId, plan: Plan) {
+        self.classes = plan.classes.iter().map(|spec| self.submit.class(spec)).collect();
+        let (progress, first) = Progress::new(&plan);
+        let ready = first.into();
+        self.program = Some(Program { id, plan, progress, ended_at: 0, ready });
+    }
+
+    pub(super) fn program(&self) -> Option<&Program> {
+        self.program.as_ref()
+    }
+}
+
+impl World {
+    fn process_millis(&self, process: u32) -> Millis {
+        Millis(self.procs[process as usize].epoch_ms + self.now / MS)
+    }
+
+    /// A driver submits what is ready, a few tasks at a time.
+    pub(super) fn drive(&mut self, process: u32) {
+        let proc = &mut self.procs[process as usize];
+        if !proc.alive {
+            return;
+        }
+        // One processor for submissions and results, as the measured rate has it.
+        if proc.free_at > self.now {
+            return self.queue.at(proc.free_at, Event::Drive(process));
+        }
+        let Some(program) = &mut proc.program else { return };
+        let count = program.ready.len().min(CHUNK);
+        let chunk: Vec<u32> = program.ready.drain(..count).collect();
+        proc.free_at = self.now + count as u64 * self.model.submit_ns;
+        let (at, more, wait) = (proc.free_at, !program.ready.is_empty(), program.plan.each_task_waits_ns);
+        self.make_ready(process, chunk, wait);
+        if more {
+            self.queue.at(at, Event::Drive(process));
+        }
+    }
+
+    fn make_ready(&mut self, process: u32, tasks: Vec<u32>, wait_ns: u64) {
+        if tasks.is_empty() {
+            return;
+        }
+        if wait_ns == 0 {
+            return self.submit(process, &tasks);
+        }
+        self.queue.at(self.now + wait_ns, Event::Ready(process, tasks));
+    }
+
+    /// As `CoreWorker::submit`, for each task.
+    pub(super) fn submit(&mut self, process: u32, tasks: &[u32]) {
+        let proc = &mut self.procs[process as usize];
+        let Some(program) = proc.program.as_ref().filter(|_| proc.alive) else { return };
+        let made: Vec<(SimTask, usize)> = tasks.iter().map(|task| program.plan.task(program.id, *task)).collect();
+        let made = made.into_iter().map(|(task, class)| (task, proc.classes[class])).collect();
+        self.submit_made(process, made);
+    }
+
+    pub(super) fn submit_made(&mut self, process: u32, tasks: Vec<(SimTask, ClassId)>) {
+        let (core, mut effects, mut notify) = (&mut self.procs[process as usize].submit, Vec::new(), false);
+        self.meter.timed(Core::Submit, || {
+            for (task, class) in tasks {
+                let before = effects.len();
+                core.on_submit(class, task, &mut effects);
+                notify |= core.settle_new(class, &mut effects) || effects.len() == before;
+            }
+        });
+        if notify {
+            self.notify(process);
+        }
+        self.carry_out(process, effects);
+    }
+
+    /// As `CoreWorker::carry_out`; tasks for one worker travel together.
+    pub(super) fn carry_out(&mut self, process: u32, effects: Vec<SubmitEffect<SimTask>>) {
+        let mut runs: BTreeMap<ProcessId, Vec<Data>> = BTreeMap::new();
+        for effect in effects {
+            match effect {
+                SubmitEffect::Demand(demand) => {
+                    self.send_up(process, Up::Frame(actinic_actors::cluster::wire::ToNode::Demand(demand)));
+                }
+                SubmitEffect::Return(lease) => {
+                    self.send_up(process, Up::Frame(actinic_actors::cluster::wire::ToNode::Return(lease)));
+                }
+                SubmitEffect::Send { lease, worker, task, .. } => {
+                    runs.entry(worker).or_default().push(Data::Run(lease, task));
+                }
+                SubmitEffect::TakeBack { lease, worker, tasks } => {
+                    self.send_data(process, worker, vec![Data::TakeBack(lease, tasks)]);
+                }
+                SubmitEffect::Cancelled(task) | SubmitEffect::Infeasible(task, _) => self.ended(process, &task, true),
+                SubmitEffect::Lost(task, _) => self.lost(process, task),
+            }
+        }
+        runs.into_iter().for_each(|(worker, data)| self.send_data(process, worker, data));
+        self.check_process(process);
+    }
+
+    /// Straight to a process of this machine, else through the node.
+    pub(super) fn send_data(&mut self, process: u32, to: ProcessId, data: Vec<Data>) {
+        let here = &self.procs[process as usize];
+        let from = here.id;
+        match self.by_id.get(&to).copied() {
+            Some(number) if self.procs[number as usize].node == here.node => {
+                self.count_data(&data);
+                let takes = self.model.unix_ns;
+                let event = Event::Down(number, Down::Data(from, data));
+                self.post(Channel::Beside(process, number), self.now, takes, event);
+            }
+            _ => self.send_up(process, Up::Relay(to, data)),
+        }
+    }
+
+    // --- what is heard ---------------------------------------------------------------------------------------------
+
+    /// A message has come; it is dealt with once the process has time for it.
+    pub(super) fn on_down(&mut self, process: u32, down: Down) {
+        let proc = &mut self.procs[process as usize];
+        if !proc.alive {
+            return;
+        }
+        let takes = match &down {
+            Down::Data(_, data) => {
+                let done = data.iter().filter(|one| matches!(one, Data::Done { .. })).count();
+                done as u64 * self.model.done_ns
+            }
+            Down::Frame(_) => HEAR_NS,
+        };
+        proc.free_at = proc.free_at.max(self.now) + takes;
+        let at = proc.free_at;
+        self.queue.at(at, Event::Heard(process, down));
+    }
+
+    pub(super) fn on_heard(&mut self, process: u32, down: Down) {
+        if !self.procs[process as usize].alive {
+            return;
+        }
+        let now = self.process_millis(process);
+        let mut effects = Vec::new();
+        match down {
+            Down::Data(from, data) => return self.on_data(process, from, data),
+            Down::Frame(FromNode::Granted { class, lease, worker, .. }) => {
+                let core = &mut self.procs[process as usize].submit;
+                self.meter.timed(Core::Submit, || core.on_granted(now, class, lease, worker, &mut effects));
+                self.notify(process);
+            }
+            Down::Frame(FromNode::Recall(lease)) => {
+                let core = &mut self.procs[process as usize].submit;
+                self.meter.timed(Core::Submit, || core.on_recalled(lease, &mut effects));
+            }
+            Down::Frame(FromNode::Infeasible { class, reason }) => {
+                self.procs[process as usize].submit.on_infeasible(class, &reason, &mut effects);
+            }
+            Down::Frame(FromNode::Gone { process: gone, .. }) => return self.on_process_gone(process, gone),
+            Down::Frame(FromNode::NodeGone { node, .. }) => {
+                let mut gone = self.procs[process as usize].submit.workers_on(node);
+                gone.sort_unstable();
+                gone.dedup();
+                gone.into_iter().for_each(|gone| self.on_process_gone(process, gone));
+                return;
+            }
+            Down::Frame(_) => {}
+        }
+        self.carry_out(process, effects);
+    }
+
+    fn on_process_gone(&mut self, process: u32, gone: ProcessId) {
+        let (core, mut effects) = (&mut self.procs[process as usize].submit, Vec::new());
+        self.meter.timed(Core::Submit, || {
+            core.on_gone(gone, &mut effects);
+            core.settle(&mut effects);
+        });
+        self.carry_out(process, effects);
+        self.notify(process);
+    }
+
+    fn on_data(&mut self, process: u32, from: ProcessId, data: Vec<Data>) {
+        let (mut runs, mut dones) = (Vec::new(), Vec::new());
+        for one in data {
+            match one {
+                Data::Run(lease, task) => runs.push((lease, task)),
+                Data::Done { lease, task, ran_us } => dones.push((lease, task, ran_us)),
+                Data::TakeBack(lease, tasks) => self.give_back(process, from, lease, &tasks),
+                Data::GivenBack(lease, tasks) => {
+                    let now = self.process_millis(process);
+                    let (core, mut effects) = (&mut self.procs[process as usize].submit, Vec::new());
+                    self.meter.timed(Core::Submit, || core.on_given_back(now, lease, &tasks, &mut effects));
+                    self.carry_out(process, effects);
+                    self.notify(process);
+                }
+            }
+        }
+        if !runs.is_empty() {
+            self.take_in(process, from, runs);
+        }
+        if !dones.is_empty() {
+            self.on_done(process, &dones);
+        }
+    }
+
+    fn on_done(&mut self, process: u32, dones: &[(LeaseId, TaskId, u64)]) {
+        let now = self.process_millis(process);
+        let (core, mut effects) = (&mut self.procs[process as usize].submit, Vec::new());
+        let ended: Vec<SimTask> = self.meter.timed(Core::Submit, || {
+            let done = dones.iter();
+            done.filter_map(|(lease, task, ran_us)| core.on_done(now, *lease, *task, *ran_us, &mut effects)).collect()
+        });
+        self.carry_out(process, effects);
+        ended.iter().for_each(|task| self.ended(process, task, false));
+    }
+
+    /// A task of this process has its result, or never will.
+    fn ended(&mut self, process: u32, task: &SimTask, failed: bool) {
+        let now = self.now;
+        let proc = &mut self.procs[process as usize];
+        proc.retries.remove(&task.id);
+        let Some(program) = &mut proc.program else { return self.child_ended(process, task) };
+        let ready = program.progress.on_end(task.number, failed);
+        program.ended_at = now;
+        self.open -= u32::from(program.progress.is_over());
+        let wait = program.plan.each_task_waits_ns;
+        self.make_ready(process, ready, wait);
+    }
+
+    /// A task's worker is lost: it runs again, or fails.
+    fn lost(&mut self, process: u32, task: SimTask) {
+        let proc = &mut self.procs[process as usize];
+        let tries = proc.retries.entry(task.id).or_insert(0);
+        *tries += 1;
+        if *tries > MAX_RETRIES {
+            return self.ended(process, &task, true);
+        }
+        if let Some(claimed) = &task.claimed {
+            claimed.set(false);
+        }
+        let class = proc.program.as_ref().map_or(0, |program| program.plan.task(program.id, task.number).1);
+        let class = proc.classes[class];
+        self.submit_made(process, vec![(task, class)]);
+    }
+
+    /// The class of tasks that a worker submits.
+    pub(super) fn plain_class(&self, process: u32) -> ClassId {
+        self.procs[process as usize].classes[0]
+    }
+
+    // --- the tick --------------------------------------------------------------------------------------------------
+
+    /// As `Notify::notify_one`: wakes the tick, or lets its next wait pass.
+    fn notify(&mut self, process: u32) {
+        let proc = &mut self.procs[process as usize];
+        if proc.ticking {
+            proc.notified = true;
+        } else {
+            proc.ticking = true;
+            self.queue.at(self.now + self.model.same_arbiter_ns, Event::Tick(process));
+        }
+    }
+
+    pub(super) fn tick(&mut self, process: u32) {
+        let now = self.process_millis(process);
+        let proc = &mut self.procs[process as usize];
+        if !proc.alive {
+            return;
+        }
+        let (core, mut effects) = (&mut proc.submit, Vec::new());
+        self.meter.timed(Core::Submit, || core.on_time(now, &mut effects));
+        let submit = &proc.submit;
+        let pause = match (submit.has_queued(), submit.has_under_way(), submit.holds_any()) {
+            (true, ..) => Some(BUSY_TICK_NS),
+            (_, true, _) => Some(WORK_TICK_NS),
+            (.., true) => Some(IDLE_TICK_NS),
+            _ => None,
+        };
+        if let Some(pause) = pause {
+            self.queue.at(self.now + pause, Event::Tick(process));
+        } else if std::mem::take(&mut proc.notified) {
+            self.queue.at(self.now, Event::Tick(process));
+        } else {
+            proc.ticking = false;
+        }
+        self.carry_out(process, effects);
+    }
+}
