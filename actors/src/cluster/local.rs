@@ -12,6 +12,7 @@ use actix::prelude::*;
 
 use self::core::{LocalCore, LocalEffect, Served};
 use super::{
+    actors::ActorEvent,
     global::GlobalEvent,
     groups::GroupFrame,
     node::NodeShared,
@@ -227,6 +228,7 @@ impl Handler<LocalEvent> for LocalScheduler {
                 self.core.on_gone(process, &mut self.effects);
                 self.carry_out(ctx);
                 self.tell_of_end(process, &reason);
+                self.shared.actors(ActorEvent::Gone(process, reason));
             }
             LocalEvent::Peer(node) => {
                 self.core.on_peer(node);

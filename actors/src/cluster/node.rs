@@ -288,7 +288,6 @@ impl NodeShared {
         let Some(code) = self.codes.write().remove(&process.worker) else { return };
         let _ = std::fs::remove_file(self.folder.process_socket(process.worker));
         self.local(LocalEvent::Ended(process, reason.to_owned()));
-        self.actors(ActorEvent::Gone(process, reason.to_owned()));
         if process == code.driver {
             self.pool(PoolEvent::JobGone(code.job));
             self.global(GlobalEvent::JobGone(code.job));
