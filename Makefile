@@ -9,7 +9,7 @@ ONLY ?=
 help: ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 16
 
-demo: ## Train and serve a small digit recogniser, in one program.
+demo: ## Train and serve a small digit recogniser on a cluster of three processes, one of which is killed half-way.
 	$(CARGO) run --release -p digits
 
 setup:
