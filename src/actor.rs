@@ -1,7 +1,10 @@
 //! Actors: how they are made, held and ended.
 //!
 //! Owns: [`ActorHandle`], which every class's own handle wraps, and creation. The classes' handles, with a method for each
-//! method of the class, are made by `#[remote]`.
+//! method of the class, are made by `#[remote]`. An actor lives in this process, or in a worker of the cluster ([`remote`]);
+//! its handle is the same.
+
+pub(crate) mod remote;
 
 use std::{
     fmt,
@@ -12,6 +15,8 @@ use std::{
 
 use actinic_actors::data::codec;
 use actinic_actors::{
+    blocking,
+    cluster::calls::RemoteActor,
     context,
     counters::Count,
     error::{TaskError, TaskErrorKind},
@@ -58,6 +63,8 @@ pub trait ActorClass: Sized + Send + Sync + 'static {
     /// # Errors
     /// The constructor's own.
     fn build(params: <Self::Args as ArgSet>::Params) -> Given<Self>;
+    /// Saves and loads the state, where its type can be encoded.
+    fn checkpoints(every: u64) -> Option<CheckpointFns<Self>>;
 }
 
 /// A class's own handle.
@@ -86,13 +93,21 @@ pub trait Handle: Clone + Send + Sync + 'static {
     }
 }
 
+/// Where an actor lives.
+pub(crate) enum Place<A: Send + Sync + 'static> {
+    /// In this process.
+    Here(Arc<ActorCell<A>>),
+    /// In another process of the cluster.
+    There(Arc<RemoteActor>),
+}
+
 struct Shared<A: Send + Sync + 'static> {
-    cell: Result<Arc<ActorCell<A>>, TaskError>,
+    place: Result<Place<A>, TaskError>,
 }
 
 impl<A: Send + Sync + 'static> Drop for Shared<A> {
     fn drop(&mut self) {
-        if let Ok(cell) = &self.cell {
+        if let Ok(Place::Here(cell)) = &self.place {
             if cell.options().lifetime == Lifetime::Job {
                 cell.clone().handles_gone();
             }
@@ -123,16 +138,24 @@ impl<A: Send + Sync + 'static> WeakHandle<A> {
 }
 
 impl<A: Send + Sync + 'static> ActorHandle<A> {
-    fn failed(error: TaskError) -> Self {
-        Self { shared: Arc::new(Shared { cell: Err(error) }) }
+    fn at(place: Result<Place<A>, TaskError>) -> Self {
+        Self { shared: Arc::new(Shared { place }) }
     }
 
-    /// The actor behind it.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub fn cell(&self) -> Result<&Arc<ActorCell<A>>, TaskError> {
-        self.shared.cell.as_ref().map_err(Clone::clone)
+    pub(crate) fn place(&self) -> Result<&Place<A>, TaskError> {
+        self.shared.place.as_ref().map_err(Clone::clone)
+    }
+
+    /// The actor behind it, where it lives in this process.
+    fn here(&self) -> Result<&Arc<ActorCell<A>>, TaskError> {
+        match self.place()? {
+            Place::Here(cell) => Ok(cell),
+            Place::There(remote) => {
+                let reason = "it lives in another process, and only actors of one process can be linked; watch() it";
+                let (actor, method) = (remote.wire().label.clone(), "link".to_owned());
+                Err(TaskErrorKind::ActorUnavailable { actor, method, reason: reason.to_owned() }.into())
+            }
+        }
     }
 
     /// The actor's id, the same through all restarts.
@@ -140,7 +163,10 @@ impl<A: Send + Sync + 'static> ActorHandle<A> {
     /// # Errors
     /// Why there is no actor.
     pub fn id(&self) -> Result<ActorId, TaskError> {
-        Ok(self.cell()?.id())
+        Ok(match self.place()? {
+            Place::Here(cell) => cell.id(),
+            Place::There(remote) => remote.id(),
+        })
     }
 
     /// Ends the actor now. Calls that wait give `ActorDied`; a synchronous one that runs is not interrupted.
@@ -150,15 +176,21 @@ impl<A: Send + Sync + 'static> ActorHandle<A> {
 
     /// Takes the state down and has it rebuilt, as after a crash.
     pub fn restart(&self) {
-        if let Ok(cell) = self.cell() {
-            cell.clone().take_down();
-            cell.node().supervisor.exited(cell.id(), Exit::Failed("it was restarted on request".to_owned()));
+        match self.place() {
+            Ok(Place::Here(cell)) => {
+                cell.clone().take_down();
+                cell.node().supervisor.exited(cell.id(), Exit::Failed(RESTARTED.to_owned()));
+            }
+            Ok(Place::There(remote)) => remote.restart(),
+            Err(_) => {}
         }
     }
 
     fn end(&self, reason: &str) {
-        if let Ok(cell) = self.cell() {
-            cell.node().supervisor.ended(cell.id(), reason);
+        match self.place() {
+            Ok(Place::Here(cell)) => cell.node().supervisor.ended(cell.id(), reason),
+            Ok(Place::There(remote)) => remote.end(reason, false),
+            Err(_) => {}
         }
     }
 
@@ -166,13 +198,11 @@ impl<A: Send + Sync + 'static> ActorHandle<A> {
     #[must_use]
     pub fn watch(&self) -> ObjectRef<Exit> {
         let told = || {
-            let cell = self.cell()?;
-            let node = cell.node();
-            let (_, id) = context::next_put(node);
+            self.place()?;
+            let id = context::with_thread(|thread| context::next_put(&thread.node).1)?;
             let object = ObjectCell::<Exit>::pending(id);
             let ours = object.clone();
-            node.supervisor
-                .watch(cell.id(), Box::new(move |exit| ours.fill(Ok(actinic_actors::cell::Stored::Live(exit)))));
+            self.on_death(move |exit| ours.fill(Ok(actinic_actors::cell::Stored::Live(exit))));
             Ok(ObjectRef::of(object))
         };
         told().unwrap_or_else(ObjectRef::failed)
@@ -180,17 +210,19 @@ impl<A: Send + Sync + 'static> ActorHandle<A> {
 
     /// Calls `on_death` once the actor is dead for good.
     pub fn on_death(&self, on_death: impl FnOnce(Exit) + Send + 'static) {
-        if let Ok(cell) = self.cell() {
-            cell.node().supervisor.watch(cell.id(), Box::new(on_death));
+        match self.place() {
+            Ok(Place::Here(cell)) => cell.node().supervisor.watch(cell.id(), Box::new(on_death)),
+            Ok(Place::There(remote)) => remote.on_death(Box::new(on_death)),
+            Err(_) => {}
         }
     }
 
     /// Links two actors: if one fails, the other is taken down and restarted, or ends, by its own policy.
     ///
     /// # Errors
-    /// If one of the two was never made.
+    /// If one of the two was never made, or lives in another process.
     pub fn link<B: Send + Sync + 'static>(&self, other: &ActorHandle<B>) -> Result<(), TaskError> {
-        let (one, other) = (self.cell()?, other.cell()?);
+        let (one, other) = (self.here()?, other.here()?);
         one.node().supervisor.link(one.id(), other.id(), true);
         Ok(())
     }
@@ -198,19 +230,23 @@ impl<A: Send + Sync + 'static> ActorHandle<A> {
     /// Undoes [`ActorHandle::link`].
     ///
     /// # Errors
-    /// If one of the two was never made.
+    /// If one of the two was never made, or lives in another process.
     pub fn unlink<B: Send + Sync + 'static>(&self, other: &ActorHandle<B>) -> Result<(), TaskError> {
-        let (one, other) = (self.cell()?, other.cell()?);
+        let (one, other) = (self.here()?, other.here()?);
         one.node().supervisor.link(one.id(), other.id(), false);
         Ok(())
     }
 
-    /// Calls that wait, and calls that run.
+    /// Calls that wait, and calls that run. Of an actor in another process: this process's calls that are not sent, and those
+    /// that are not answered.
     ///
     /// # Errors
     /// Why there is no actor.
     pub fn load(&self) -> Result<(usize, usize), TaskError> {
-        Ok(self.cell()?.load())
+        Ok(match self.place()? {
+            Place::Here(cell) => cell.load(),
+            Place::There(remote) => remote.load(),
+        })
     }
 
     /// A handle that does not keep the actor alive.
@@ -221,19 +257,25 @@ impl<A: Send + Sync + 'static> ActorHandle<A> {
 
     /// Calls `tick` after `every`, again and again if `repeat`, until it gives false or the actor is gone.
     pub fn timer(&self, every: Duration, repeat: bool, tick: impl Fn(&Self) -> bool + Send + Sync + 'static) {
-        let Ok(cell) = self.cell() else { return };
         let weak = self.downgrade();
-        let tick = Arc::new(move || weak.upgrade().is_some_and(|handle| tick(&handle)));
-        if let Some(address) = cell.address() {
-            address.do_send(StartTimer { every, repeat, tick });
+        let tick = move || weak.upgrade().is_some_and(|handle| tick(&handle));
+        match self.place() {
+            Ok(Place::Here(cell)) => {
+                if let Some(address) = cell.address() {
+                    address.do_send(StartTimer { every, repeat, tick: Arc::new(tick) });
+                }
+            }
+            Ok(Place::There(_)) => remote::timer(every, repeat, tick),
+            Err(_) => {}
         }
     }
 }
 
 impl<A: Send + Sync + 'static> fmt::Debug for ActorHandle<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.cell() {
-            Ok(cell) => write!(f, "ActorHandle({}, {:?})", cell.label(), cell.id()),
+        match self.place() {
+            Ok(Place::Here(cell)) => write!(f, "ActorHandle({}, {:?})", cell.label(), cell.id()),
+            Ok(Place::There(remote)) => write!(f, "ActorHandle({}, {:?})", remote.wire().label, remote.id()),
             Err(error) => write!(f, "ActorHandle(none: {error})"),
         }
     }
@@ -241,7 +283,11 @@ impl<A: Send + Sync + 'static> fmt::Debug for ActorHandle<A> {
 
 impl<A: Send + Sync + 'static> Serialize for ActorHandle<A> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let index = codec::encode_ref(Arc::new(self.clone()))
+        let inside: codec::AnyRef = match self.place() {
+            Ok(Place::There(remote)) => remote.clone(),
+            _ => Arc::new(self.clone()),
+        };
+        let index = codec::encode_ref(inside)
             .ok_or_else(|| ser::Error::custom("an actor's handle can be encoded inside an object only"))?;
         serializer.serialize_u32(index)
     }
@@ -252,8 +298,14 @@ impl<'de, A: Send + Sync + 'static> Deserialize<'de> for ActorHandle<A> {
         let index = u32::deserialize(deserializer)?;
         let handle = codec::decode_ref(index)
             .ok_or_else(|| de::Error::custom("an actor's handle can be decoded inside an object only"))?;
-        let handle = handle.downcast::<Self>().map_err(|_| de::Error::custom("the handle is of another class"))?;
-        Ok(Self::clone(&handle))
+        let other = || de::Error::custom("the handle is of another class");
+        match handle.downcast::<RemoteActor>() {
+            Ok(remote) if remote.wire().type_name == std::any::type_name::<A>() => {
+                Ok(Self::at(Ok(Place::There(remote))))
+            }
+            Ok(_) => Err(other()),
+            Err(handle) => handle.downcast::<Self>().map(|handle| Self::clone(&handle)).map_err(|_| other()),
+        }
     }
 }
 
@@ -293,7 +345,7 @@ pub fn create<A: ActorClass>(args: A::Args, creation: Creation<A>) -> A::Handle 
             }
             .into(),
         };
-        A::Handle::from_raw(ActorHandle::failed(error))
+        A::Handle::from_raw(ActorHandle::at(Err(error)))
     })
 }
 
@@ -304,10 +356,14 @@ pub fn create<A: ActorClass>(args: A::Args, creation: Creation<A>) -> A::Handle 
 pub fn try_create<A: ActorClass>(args: A::Args, creation: Creation<A>) -> Result<A::Handle> {
     context::with_thread(|thread| {
         let node = &thread.node;
+        // A supervision tree is of one process.
+        if let Some(core) = node.cluster.clone().filter(|_| creation.options.supervisor.is_none()) {
+            return remote::create::<A>(&core, thread, args, &creation);
+        }
         let Creation { mut options, checkpoints } = creation;
         let namespace = options.namespace.clone().unwrap_or_else(|| node.config.namespace.clone());
         let name = options.name.clone();
-        if let Some(error) = node.scheduler.refusal_of(A::NAME, &options.demand, &options.strategy) {
+        if let Some(error) = node.scheduler.refusal_of(A::NAME, &options.demand, &options.strategy, &options.labels) {
             return Err(error.into());
         }
         let (parent, task) = context::next_child(node);
@@ -333,7 +389,7 @@ pub fn try_create<A: ActorClass>(args: A::Args, creation: Creation<A>) -> Result
             has_async: A::HAS_ASYNC,
         };
         let cell = ActorCell::new(node, parts);
-        let handle = ActorHandle { shared: Arc::new(Shared { cell: Ok(cell.clone()) }) };
+        let handle = ActorHandle::at(Ok(Place::Here(cell.clone())));
         if let Some(name) = &name {
             let shared: Arc<AnyHandle> = handle.shared.clone();
             node.actors.name(&namespace, name, id, &shared, detached);
@@ -370,25 +426,27 @@ fn factory<A: ActorClass>(args: A::Args) -> actinic_actors::user::Factory<A> {
     })
 }
 
+/// Why an actor was restarted by its handle.
+const RESTARTED: &str = "it was restarted on request";
+
 /// How long a name is waited for that belongs to an actor that is just being made, or just ending.
 const NAME_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Enters the actor in the GCS, which holds that names are unique; gives the actor of the same name where it is shared.
-fn register<A: ActorClass>(
+/// What the control store is told of an actor.
+fn spec_of<A: ActorClass>(
     node: &Node,
     id: ActorId,
     creation_task: TaskId,
     options: &ActorOptions,
     checkpoint_every: Option<u64>,
-) -> Result<Option<A::Handle>> {
-    let namespace = options.namespace.clone().unwrap_or_default();
-    let spec = ActorSpec {
+) -> ActorSpec {
+    ActorSpec {
         id,
         class: FunctionId::of(A::NAME, ""),
         class_name: A::NAME.into(),
         creation_task,
         name: options.name.as_deref().map(Into::into),
-        namespace: namespace.as_str().into(),
+        namespace: options.namespace.as_deref().unwrap_or_default().into(),
         lifetime: match options.lifetime {
             Lifetime::Job => spec::Lifetime::Job(node.config.job),
             Lifetime::Detached => spec::Lifetime::Detached,
@@ -402,7 +460,20 @@ fn register<A: ActorClass>(
         max_pending_calls: Limit::AtMost(u32::try_from(options.max_pending_calls).unwrap_or(u32::MAX)),
         checkpoint_every: checkpoint_every.map(|calls| calls as u32),
         resources: options.demand.clone(),
-    };
+        owner: None,
+    }
+}
+
+/// Enters the actor in the GCS, which holds that names are unique; gives the actor of the same name where it is shared.
+fn register<A: ActorClass>(
+    node: &Node,
+    id: ActorId,
+    creation_task: TaskId,
+    options: &ActorOptions,
+    checkpoint_every: Option<u64>,
+) -> Result<Option<A::Handle>> {
+    let namespace = options.namespace.clone().unwrap_or_default();
+    let spec = spec_of::<A>(node, id, creation_task, options, checkpoint_every);
     let until = Instant::now() + NAME_PATIENCE;
     loop {
         match node.gcs.register_actor(spec.clone(), IfExists::Fail) {
@@ -444,19 +515,32 @@ impl Runtime {
     /// # Errors
     /// If there is none, or it is of another class.
     pub fn get_actor_in<H: Handle>(&self, namespace: &str, name: &str) -> Result<H> {
-        let found = self.node.actors.find(namespace, name);
-        let found =
-            found.ok_or_else(|| Error::NoSuchActor { name: name.to_owned(), namespace: namespace.to_owned() })?;
-        typed::<H::Actor>(found, name).map(|handle| H::from_raw(handle.raw().clone()))
+        let nobody = || Error::NoSuchActor { name: name.to_owned(), namespace: namespace.to_owned() };
+        let handle = match (self.node.actors.find(namespace, name), &self.node.cluster) {
+            (Some(found), _) => typed::<H::Actor>(found, name)?,
+            (None, Some(core)) => {
+                let info = blocking::blocked(&self.node, || self.node.gcs.find_actor(namespace, name))?;
+                remote::found::<H::Actor>(core, info.ok_or_else(nobody)?)?
+            }
+            (None, None) => return Err(nobody()),
+        };
+        Ok(H::from_raw(handle.raw().clone()))
     }
 
-    /// Names of actors in `namespace`.
+    /// Names of living actors in `namespace`; in a cluster, as far as the control store can be reached.
     #[must_use]
     pub fn actor_names(&self, namespace: &str) -> Vec<String> {
-        self.node.actors.names(namespace)
+        if self.node.cluster.is_none() {
+            return self.node.actors.names(namespace);
+        }
+        let named = |info: spec::ActorInfo| {
+            let here = info.state != spec::ActorState::Dead && &*info.spec.namespace == namespace;
+            info.spec.name.filter(|_| here).map(|name| name.to_string())
+        };
+        self.list_actors().unwrap_or_default().into_iter().filter_map(named).collect()
     }
 
-    /// How many actors are alive.
+    /// How many actors are alive in this process.
     #[must_use]
     pub fn actor_count(&self) -> usize {
         self.node.actors.len()

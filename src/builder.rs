@@ -201,7 +201,7 @@ impl RuntimeBuilder {
         let info =
             DriverInfo { namespace: self.namespace.clone(), env: self.env.clone(), functions: functions.len() as u32 };
         let connection = Connection::driver(&address, info)?;
-        self.join(CoreWorker::new(connection, functions))
+        self.join(CoreWorker::new(connection, functions, crate::actor::remote::classes()))
     }
 
     /// Takes part in a cluster.

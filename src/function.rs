@@ -145,7 +145,9 @@ pub fn import<F: Function>(core: &Arc<CoreWorker>, from: ProcessId, run: RunTask
     let RunTask { id, parent, num_returns, args, gpus, .. } = run;
     let args = F::Args::import(args, &mut |value| core.import(from, value))?;
     let options = TaskOptions { num_returns: Some(num_returns as usize), ..TaskOptions::default() };
-    let cell = TaskCell::<FunctionCall<F>>::imported((parent, id), F::NAME, args, Arc::new(options), || {
+    let options = Some(Arc::new(options));
+    let kind = TaskKind::Function;
+    let cell = TaskCell::<FunctionCall<F>>::imported((parent, id), (F::NAME, kind), args, options, || {
         FunctionCall(PhantomData)
     });
     if !gpus.is_empty() {
@@ -156,4 +158,4 @@ pub fn import<F: Function>(core: &Arc<CoreWorker>, from: ProcessId, run: RunTask
 }
 
 /// The number of a grant that another node's scheduler has made; this one's knows none such.
-const GRANTED_ELSEWHERE: u64 = u64::MAX;
+pub(crate) const GRANTED_ELSEWHERE: u64 = u64::MAX;

@@ -62,7 +62,7 @@ impl Runtime {
     /// Reserves `bundles`, all or none, as `strategy` says. It may have to wait: see [`PlacementGroup::ready`].
     ///
     /// # Errors
-    /// If it can never be placed on the present nodes.
+    /// If it can never be placed on the present nodes of an embedded runtime, or makes no sense. In a cluster it waits for nodes.
     pub fn placement_group(&self, bundles: Vec<ResourceSet>, strategy: PlacementStrategy) -> Result<PlacementGroup> {
         let id = context::next_group(&self.node);
         let (_, object) = context::next_put(&self.node);
@@ -82,6 +82,13 @@ impl Runtime {
             bundles: bundles.clone(),
             lifetime,
         };
+        if let Some(cluster) = &self.node.cluster {
+            let request = GroupRequest { id, bundles: bundles.clone(), strategy, wait_for_nodes: true };
+            request.check()?;
+            let on_placed = move |placed: Result<(), TaskError>| ours.fill(placed.map(Stored::Live));
+            cluster.create_group(recorded, request, Box::new(on_placed));
+            return Ok(PlacementGroup { id, ready: ObjectRef::of(ready), bundles: bundles.into() });
+        }
         let node = self.node.clone();
         let nodes = vec![node.id; bundles.len()];
         let request = GroupRequest { id, bundles: bundles.clone(), strategy, wait_for_nodes: false };
@@ -99,6 +106,9 @@ impl Runtime {
 
     /// Gives a group's resources back, once its tasks are done.
     pub fn remove_placement_group(&self, group: &PlacementGroup) {
+        if let Some(cluster) = &self.node.cluster {
+            return cluster.remove_group(group.id);
+        }
         self.node.scheduler.remove_group(group.id);
         self.node.gcs.group_removed(group.id);
     }

@@ -159,7 +159,7 @@ pub mod __private {
     pub use actinic_actors::{
         options::{ActorOptions, TaskOptions},
         supervisor::restart_limit,
-        user::{MethodInfo, StateLock},
+        user::{CheckpointFns, MethodInfo, StateLock},
     };
     pub use actix;
     pub use futures::{future::BoxFuture, StreamExt};
@@ -167,11 +167,15 @@ pub mod __private {
     pub use serde::{de::DeserializeOwned, Deserialize, Deserializer, Serialize, Serializer};
 
     pub use crate::{
-        actor::{checkpoint_fns, create, try_create, ActorClass, ActorHandle, Creation, Handle},
+        actor::{
+            checkpoint_fns, create,
+            remote::{import_actor, NotSaved, Probe, RegisteredClass, RegisteredMethod, Saved},
+            try_create, ActorClass, ActorHandle, Creation, Handle,
+        },
         arg::{Arg, ArgSet, IntoArg},
         function::{function_id, import, submit, Function, RegisteredFunction},
         message::{Guarded, GuardedReply, RegisteredMessage},
-        method::{call, Method},
+        method::{call, import_call, method_id, Method},
         output::{Many, Output, Pair, Quadruple, Quintuple, Sextuple, Single, Triple},
         stream::{StreamSource, Streaming},
         task_cell::{Body, Given},

@@ -1,20 +1,30 @@
-//! Actors' methods: how a call reaches its actor.
+//! Actors' methods: how a call reaches its actor, in this process or in another.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{
+    marker::PhantomData,
+    sync::{Arc, Weak},
+};
 
 use actinic_actors::{
     cell::{Dependent, Waiter},
+    cluster::{
+        calls::RemoteActor,
+        core_worker::{CoreWorker, Imported},
+        wire::{ProcessId, RunTask},
+    },
     context,
     counters::Count,
-    error::TaskError,
+    error::{TaskError, TaskErrorKind},
     node::Node,
+    options::TaskOptions,
     task::{Task, TaskKind},
-    user::{inflight::Inflight, ActorCell, Call, MethodInfo, Ran, StateLock},
+    user::{inflight::Inflight, ActorCell, AnyActor, Call, MethodInfo, Ran, StateLock},
 };
-use actinic_gcs::TaskId;
+use actinic_gcs::{FunctionId, TaskId};
 use futures::future::BoxFuture;
 
 use crate::{
+    actor::{ActorHandle, Place},
     arg::ArgSet,
     output::Output,
     task_cell::{Body, Given, Invoke, TaskCell},
@@ -136,10 +146,18 @@ impl<M: Method> Dependent for CallEdge<M> {
     }
 }
 
-/// Calls `M` of `actor`.
-pub fn call<M: Method>(actor: &Arc<ActorCell<M::Actor>>, args: M::Args) -> <M::Out as Output>::Refs {
+/// Calls `M` of the actor behind `handle`.
+pub fn call<M: Method>(handle: &ActorHandle<M::Actor>, args: M::Args) -> <M::Out as Output>::Refs {
+    match handle.place() {
+        Ok(Place::Here(actor)) => call_here::<M>(actor, args),
+        Ok(Place::There(actor)) => call_there::<M>(actor, args),
+        Err(error) => M::Out::failed(error),
+    }
+}
+
+fn call_here<M: Method>(actor: &Arc<ActorCell<M::Actor>>, args: M::Args) -> <M::Out as Output>::Refs {
     let called = context::with_thread(|thread| {
-        let kind = TaskKind::Method(actinic_actors::user::AnyActor::id(actor.as_ref()));
+        let kind = TaskKind::Method(actor.id());
         let cell = TaskCell::<MethodCall<M>>::new(thread, M::INFO.name, kind, args, None, |caller| MethodCall {
             actor: actor.clone(),
             caller,
@@ -174,4 +192,124 @@ fn arm<M: Method>(cell: &Arc<TaskCell<MethodCall<M>>>) {
     if cell.head.one_ready() {
         cell.kind.actor.call_ready(cell.as_ref());
     }
+}
+
+// --- in other processes ----------------------------------------------------------------------------------------------
+
+/// The [`Invoke`] of methods of actors in other processes.
+pub struct RemoteCall<M: Method> {
+    /// What a call has given needs its actor no more; a call that has not ended is kept with its actor.
+    actor: Weak<RemoteActor>,
+    max_retries: u32,
+    method: PhantomData<fn() -> M>,
+}
+
+/// The id of `M`: what its host finds it by.
+#[must_use]
+pub fn method_id<M: Method>() -> FunctionId {
+    FunctionId::of(std::any::type_name::<M>(), "")
+}
+
+impl<M: Method> Invoke for RemoteCall<M> {
+    type Args = M::Args;
+    type Out = M::Out;
+
+    fn execute(_cell: Arc<TaskCell<Self>>, _node: &Arc<Node>) {
+        // It runs where its actor is; its cell is never in a queue of tasks.
+    }
+
+    fn help(_cell: Arc<TaskCell<Self>>, _node: &Arc<Node>) -> bool {
+        false
+    }
+
+    fn function() -> Option<FunctionId> {
+        Some(method_id::<M>())
+    }
+
+    fn may_retry(cell: &TaskCell<Self>, error: Option<&TaskError>) -> bool {
+        // A loss is decided upon by whoever sends the calls. This only keeps the arguments for it.
+        error.is_none() && cell.head.attempts() < cell.kind.max_retries
+    }
+}
+
+struct RemoteEdge<M: Method> {
+    cell: Arc<TaskCell<RemoteCall<M>>>,
+}
+
+impl<M: Method> Dependent for RemoteEdge<M> {
+    fn dependency_ready(self: Arc<Self>) {
+        if self.cell.head.one_ready() {
+            if let Some(actor) = self.cell.kind.actor.upgrade() {
+                actor.call_ready(self.cell.head.id);
+            }
+        }
+    }
+}
+
+fn call_there<M: Method>(actor: &Arc<RemoteActor>, args: M::Args) -> <M::Out as Output>::Refs {
+    let called = context::with_thread(|thread| {
+        let kind = TaskKind::Method(actor.id());
+        let cell = TaskCell::<RemoteCall<M>>::new(thread, M::INFO.name, kind, args, None, |_| RemoteCall {
+            actor: Arc::downgrade(actor),
+            max_retries: actor.wire().max_task_retries,
+            method: PhantomData,
+        });
+        let refs = M::Out::refs(&cell);
+        let task: Arc<dyn Task> = cell.clone();
+        thread.node.register(&task, thread);
+        thread.counters.add(Count::ActorCalls, 1);
+        // The place among the calls is taken before the edges are armed: a late edge finds the call there.
+        let plain = cell.head.dependencies.is_none();
+        if plain {
+            let _ = cell.head.one_ready();
+        }
+        actor.call(task, plain);
+        if !plain {
+            let edge: Arc<dyn Dependent> = Arc::new(RemoteEdge { cell: cell.clone() });
+            cell.each_dependency(&mut |object| {
+                cell.head.add_missing();
+                if !object.register(Waiter::Dependent(edge.clone())) {
+                    let _ = cell.head.one_ready();
+                }
+            });
+            if cell.head.one_ready() {
+                actor.call_ready(cell.head.id);
+            }
+        }
+        refs
+    });
+    called.unwrap_or_else(M::Out::failed)
+}
+
+/// Makes a call of an actor of this process out of one that came from another, and offers it to the actor.
+///
+/// # Errors
+/// That an argument cannot be decoded, or that the actor is of another class.
+pub fn import_call<M: Method>(
+    core: &Arc<CoreWorker>,
+    from: ProcessId,
+    actor: Arc<dyn AnyActor>,
+    run: RunTask,
+) -> Result<Imported, TaskError> {
+    let RunTask { id, parent, num_returns, args, .. } = run;
+    let of_class = actor.into_any().downcast::<ActorCell<M::Actor>>();
+    let actor = of_class.map_err(|_| {
+        TaskErrorKind::codec(std::any::type_name::<M::Actor>(), "the actor is of another class".to_owned())
+    })?;
+    let args = M::Args::import(args, &mut |value| core.import(from, value))?;
+    let several = TaskOptions { num_returns: Some(num_returns as usize), ..TaskOptions::default() };
+    let options = (num_returns != 1).then(|| Arc::new(several));
+    let name_and_kind = (M::INFO.name, TaskKind::Method(actor.id()));
+    let cell = TaskCell::<MethodCall<M>>::imported((parent, id), name_and_kind, args, options, || MethodCall {
+        actor: actor.clone(),
+        caller: parent,
+        method: PhantomData,
+    });
+    let objects = M::Out::objects(&cell);
+    let task: Arc<dyn Task> = cell.clone();
+    cell.head.keep_here();
+    let _ = context::with_thread(|thread| thread.node.register(&task, thread));
+    let _ = cell.head.one_ready();
+    actor.offer(cell, true, None);
+    Ok(Imported { task, objects })
 }

@@ -1,5 +1,7 @@
 //! Builders of options, under Ray's names. `#[remote]` makes one for each function and class; the methods are here.
 
+pub use actinic_gcs::spec::{LabelMatch, LabelSelector};
+
 pub use actinic_actors::options::{
     ActorOptions, Lifetime, OverflowPolicy, SchedulingStrategy, TaskOptions, RESTARTS_UNLIMITED,
 };
@@ -56,6 +58,11 @@ macro_rules! __task_options {
             /// Where it may run.
             pub fn scheduling_strategy(mut self, strategy_: $crate::options::SchedulingStrategy) -> Self {
                 self.options.strategy = strategy_;
+                self
+            }
+            /// Runs it on a node whose label `key_` is as `text_` says: `value`, `!value`, `in(a, b)` or `!in(a, b)`.
+            pub fn label_selector(mut self, key_: &str, text_: &str) -> Self {
+                self.options.labels = ::std::mem::take(&mut self.options.labels).with(key_, text_);
                 self
             }
             /// Runs it in a placement group, in one bundle of it or in any.
@@ -172,6 +179,11 @@ macro_rules! __actor_options {
             /// Where it may live.
             pub fn scheduling_strategy(mut self, strategy_: $crate::options::SchedulingStrategy) -> Self {
                 self.creation.options.strategy = strategy_;
+                self
+            }
+            /// Places it on a node whose label `key_` is as `text_` says: `value`, `!value`, `in(a, b)` or `!in(a, b)`.
+            pub fn label_selector(mut self, key_: &str, text_: &str) -> Self {
+                self.creation.options.labels = ::std::mem::take(&mut self.creation.options.labels).with(key_, text_);
                 self
             }
             /// Places it in a placement group, in one bundle of it or in any.

@@ -10,6 +10,7 @@ use std::{
 use actinic_actors::{
     blocking,
     bootstrap::RunningNode,
+    cluster::{core_worker::CoreWorker, wire::NodeStatus},
     context,
     counters::RuntimeStats,
     graph::{graph_of, TaskGraph},
@@ -254,22 +255,35 @@ impl Runtime {
         self.node.store_if_open().map(|store| store.stats())
     }
 
-    /// This node's id.
+    /// The id of the node that this process is on: the cluster's, if it takes part in one.
     #[must_use]
     pub fn node_id(&self) -> NodeId {
-        self.node.id
+        self.node.cluster.as_ref().map_or(self.node.id, |cluster| cluster.me().node)
     }
 
-    /// What the node has.
+    /// What all living nodes have; embedded, what this one has. Nothing where the cluster's node does not answer.
     #[must_use]
     pub fn cluster_resources(&self) -> ResourceSet {
-        self.node.config.resources.clone()
+        match &self.node.cluster {
+            None => self.node.config.resources.clone(),
+            Some(cluster) => self.sum(cluster, |node| &node.spec.resources),
+        }
     }
 
-    /// What of it is free right now; CPUs of ordinary tasks count as free.
+    /// What of it is free right now, as far as it is known on this node. Embedded, CPUs of ordinary tasks count as free.
     #[must_use]
     pub fn available_resources(&self) -> ResourceSet {
-        self.node.scheduler.free().unwrap_or_default()
+        match &self.node.cluster {
+            None => self.node.scheduler.free().unwrap_or_default(),
+            Some(cluster) => self.sum(cluster, |node| &node.load.free),
+        }
+    }
+
+    fn sum(&self, cluster: &Arc<CoreWorker>, of: impl Fn(&NodeStatus) -> &ResourceSet) -> ResourceSet {
+        let status = blocking::blocked(&self.node, || cluster.status());
+        let mut sum = ResourceSet::new();
+        status.unwrap_or_default().nodes.iter().for_each(|node| sum.add(of(node)));
+        sum
     }
 
     /// The latest calls that could not be delivered, and how many there were in all.

@@ -104,14 +104,14 @@ impl<K: Invoke> TaskCell<K> {
     /// A call that came from another process, with the ids that it has there.
     pub(crate) fn imported(
         (parent, id): (TaskId, TaskId),
-        name: &'static str,
+        (name, task_kind): (&'static str, TaskKind),
         args: K::Args,
-        options: Arc<TaskOptions>,
+        options: Option<Arc<TaskOptions>>,
         kind: impl FnOnce() -> K,
     ) -> Arc<Self> {
-        let (out, dependencies) = (K::Out::new(id, Some(&options)), args.dependencies());
+        let (out, dependencies) = (K::Out::new(id, options.as_deref()), args.dependencies());
         Arc::new(Self {
-            head: TaskHead::new(id, parent, name, TaskKind::Function, dependencies, Some(options)),
+            head: TaskHead::new(id, parent, name, task_kind, dependencies, options),
             args: Mutex::new(Some(args)),
             out,
             inflight: Mutex::default(),
@@ -319,7 +319,7 @@ impl<K: Invoke> Task for TaskCell<K> {
 
     fn nudge(self: Arc<Self>) {
         if let (Some(cluster), false) = (self.cluster(), self.head.is_kept_here()) {
-            cluster.cancel(self.head.id);
+            cluster.cancel(&self.head);
         }
         self.out.nudge();
         if let Some(inflight) = self.future() {

@@ -22,11 +22,15 @@
 //! - What a demand says is absolute (so many leases in all), so that a message told twice or late does no harm.
 //! - Whoever ends takes its leases, demands and workers with it.
 
+pub mod actors;
 pub mod before_main;
+pub mod calls;
+mod class_spec;
 pub mod core_worker;
 pub mod executable;
 pub mod folder;
 pub mod global;
+pub mod groups;
 pub mod hub;
 pub mod local;
 pub mod node;
@@ -34,4 +38,5 @@ pub mod peer;
 pub mod refs;
 pub mod submit;
 pub mod wire;
+pub mod work;
 pub mod workers;

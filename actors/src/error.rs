@@ -200,6 +200,14 @@ impl TaskError {
     }
 }
 
+impl TaskErrorKind {
+    /// That something has no encoding, or cannot be decoded.
+    #[must_use]
+    pub fn codec(type_name: &str, message: String) -> TaskError {
+        Self::Codec { type_name: type_name.to_owned(), message }.into()
+    }
+}
+
 impl From<TaskErrorKind> for TaskError {
     fn from(kind: TaskErrorKind) -> Self {
         Self(Arc::new(kind))

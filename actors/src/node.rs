@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use actinic_gcs::{JobId, NodeId, ResourceSet, TaskId};
+use actinic_gcs::{ActorId, JobId, NodeId, ResourceSet, TaskId};
 use parking_lot::Mutex;
 
 use crate::{
@@ -197,6 +197,12 @@ impl Node {
         if crate::edges::arm(self, task) {
             self.ready(task.clone(), Some(thread));
         }
+    }
+
+    /// The way to the keeper of an actor that this process hosts for the cluster.
+    #[must_use]
+    pub fn keeper_of(&self, actor: ActorId) -> Option<&Arc<CoreWorker>> {
+        self.cluster.as_ref().filter(|cluster| cluster.hosts(actor))
     }
 
     /// Enters a task into the registry, and into the record of the run where one is kept.

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actinic_gcs::{resources::CPU, NodeId, PlacementGroupId, ResourceSet};
+use actinic_gcs::{resources::CPU, spec::LabelSelector, NodeId, PlacementGroupId, ResourceSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,6 +30,13 @@ pub enum SchedulingStrategy {
         /// Whether another node will do.
         soft: bool,
     },
+    /// On a node whose labels fit `hard`; on one that fits `soft` as well, if there is room.
+    NodeLabel {
+        /// What must hold.
+        hard: LabelSelector,
+        /// What should hold.
+        soft: LabelSelector,
+    },
     /// Within a placement group, in one bundle of it or in any.
     PlacementGroup {
         /// The group.
@@ -46,6 +53,8 @@ pub struct TaskOptions {
     pub demand: Option<ResourceSet>,
     /// Where it may run.
     pub strategy: SchedulingStrategy,
+    /// What must hold of its node's labels.
+    pub labels: LabelSelector,
     /// Its name in graphs and messages, in place of the function's.
     pub name: Option<&'static str>,
     /// How often it may run again after a failure; none for the default.
@@ -75,6 +84,7 @@ impl TaskOptions {
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.strategy == SchedulingStrategy::Default
+            && self.labels.is_empty()
             && self.demand.as_ref().is_none_or(|demand| *demand == default_demand())
     }
 }
@@ -84,7 +94,7 @@ fn default_demand() -> ResourceSet {
 }
 
 /// What happens to a call that finds the actor's mailbox full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OverflowPolicy {
     /// The call fails at once with `PendingCallsLimitExceeded`; a retry is safe.
     #[default]
@@ -112,6 +122,8 @@ pub struct ActorOptions {
     pub demand: ResourceSet,
     /// Where it may live.
     pub strategy: SchedulingStrategy,
+    /// What must hold of its node's labels.
+    pub labels: LabelSelector,
     /// The name under which it can be found.
     pub name: Option<String>,
     /// The namespace of the name.
@@ -150,6 +162,7 @@ impl Default for ActorOptions {
         Self {
             demand: ResourceSet::new(),
             strategy: SchedulingStrategy::Default,
+            labels: LabelSelector::default(),
             name: None,
             namespace: None,
             get_if_exists: false,
@@ -164,6 +177,50 @@ impl Default for ActorOptions {
             max_pending_calls: MAX_PENDING_CALLS_DEFAULT,
             overflow: OverflowPolicy::Fail,
             supervisor: None,
+        }
+    }
+}
+
+/// The options of an actor by which its host runs it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostedOptions {
+    /// Restarts are counted within this time only.
+    pub restart_window: Option<Duration>,
+    /// How often it is restarted; none means without end.
+    pub max_restarts: Option<u32>,
+    /// When it is restarted.
+    pub restart_policy: RestartPolicy,
+    /// How long it waits before a restart.
+    pub backoff: Backoff,
+    /// How often a call that crashed it is tried again.
+    pub max_task_retries: u32,
+    /// How many calls may run at once.
+    pub max_concurrency: Option<usize>,
+    /// Calls at once in named groups of methods.
+    pub concurrency_groups: Vec<(String, usize)>,
+    /// The bound of its mailbox.
+    pub max_pending_calls: usize,
+    /// What happens to a call over that bound.
+    pub overflow: OverflowPolicy,
+    /// After how many calls its state is saved, if it is.
+    pub checkpoint_every: Option<u64>,
+}
+
+impl HostedOptions {
+    /// Those of `options`.
+    #[must_use]
+    pub fn of(options: &ActorOptions, checkpoint_every: Option<u64>) -> Self {
+        Self {
+            restart_window: options.restart_window,
+            max_restarts: options.max_restarts,
+            restart_policy: options.restart_policy,
+            backoff: options.backoff,
+            max_task_retries: options.max_task_retries,
+            max_concurrency: options.max_concurrency,
+            concurrency_groups: options.concurrency_groups.clone(),
+            max_pending_calls: options.max_pending_calls,
+            overflow: options.overflow,
+            checkpoint_every,
         }
     }
 }

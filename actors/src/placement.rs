@@ -24,4 +24,5 @@ pub use self::{
     explain::{GroupError, GroupInfeasible, GroupStatus, Infeasible, Refusal},
     groups::{GroupRequest, PlacementEffect, PlacementStrategy},
     node::{Allocation, Device, DeviceShare, NodeResources},
+    plan::plan_bundles,
 };

@@ -10,7 +10,7 @@ use std::{
     sync::{mpsc, Arc, OnceLock},
 };
 
-use actinic_gcs::{PlacementGroupId, ResourceSet, TaskId};
+use actinic_gcs::{spec::LabelSelector, PlacementGroupId, ResourceSet, TaskId};
 use actix::prelude::*;
 use parking_lot::Mutex;
 
@@ -77,13 +77,27 @@ impl SchedulerPort {
     /// The error of a task whose demand can never be met, told before anything is queued.
     #[must_use]
     pub fn refusal(&self, task: &str, options: &TaskOptions) -> Option<TaskError> {
-        self.refusal_of(task, &options.resources(), &options.strategy)
+        self.refusal_of(task, &options.resources(), &options.strategy, &options.labels)
     }
 
     /// As [`SchedulerPort::refusal`], from the demand itself.
     #[must_use]
-    pub fn refusal_of(&self, task: &str, demand: &ResourceSet, strategy: &SchedulingStrategy) -> Option<TaskError> {
+    pub fn refusal_of(
+        &self,
+        task: &str,
+        demand: &ResourceSet,
+        strategy: &SchedulingStrategy,
+        labels: &LabelSelector,
+    ) -> Option<TaskError> {
+        // The node of an embedded runtime has no labels.
+        let unlabelled = |wanted: &LabelSelector| {
+            let text =
+                || format!("it asks for a node where {wanted}, and the node of an embedded runtime has no labels");
+            (!wanted.fits(&BTreeMap::new())).then(text)
+        };
         let reason = match strategy {
+            _ if !labels.fits(&BTreeMap::new()) => unlabelled(labels)?,
+            SchedulingStrategy::NodeLabel { hard, .. } if !hard.fits(&BTreeMap::new()) => unlabelled(hard)?,
             SchedulingStrategy::PlacementGroup { group, bundle } => self.group_refusal(*group, *bundle, demand)?,
             _ => self.total.get()?.can_ever_fit(demand).err()?.to_string(),
         };

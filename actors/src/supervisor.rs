@@ -173,7 +173,8 @@ impl NodeSupervisor {
                 if let Err(error) = self.core.add_child(actor, supervisor, Arc::from(spec)) {
                     tracing::error!(%error, "an actor cannot be supervised as asked, and ends");
                     if let Some(cell) = self.node.actors.get(actor) {
-                        bury(&self.node, &cell, &error.to_string());
+                        let exit = Exit::Failed(error.to_string());
+                        bury(&self.node, &cell, &error.to_string(), exit);
                     }
                 }
             }
@@ -249,7 +250,10 @@ impl NodeSupervisor {
             }
             Effect::Restart { actor, .. } => {
                 self.node.supervisor.restarts.fetch_add(1, Ordering::Relaxed);
-                self.node.gcs.actor_restarting(actor);
+                match self.node.keeper_of(actor) {
+                    Some(cluster) => cluster.hosted_restarting(actor),
+                    None => self.node.gcs.actor_restarting(actor),
+                }
                 match self.node.actors.get(actor).and_then(|cell| cell.address()) {
                     Some(address) => address.do_send(Restart),
                     None => {
@@ -260,12 +264,12 @@ impl NodeSupervisor {
                 }
             }
             Effect::Dead { actor, cause, exit } => {
-                let reason = self.kill_reasons.remove(&actor).unwrap_or_else(|| match exit {
+                let reason = self.kill_reasons.remove(&actor).unwrap_or_else(|| match &exit {
                     Exit::Failed(why) => format!("{why}; {cause}"),
                     Exit::Normal | Exit::Killed => cause.to_string(),
                 });
                 if let Some(cell) = self.node.actors.get(actor) {
-                    bury(&self.node, &cell, &reason);
+                    bury(&self.node, &cell, &reason, exit);
                 }
             }
             Effect::Notify { watcher, exit, .. } => self.tell(watcher, exit),
@@ -286,14 +290,21 @@ impl NodeSupervisor {
     }
 }
 
-fn bury(node: &Arc<Node>, cell: &Arc<dyn AnyActor>, reason: &str) {
+fn bury(node: &Arc<Node>, cell: &Arc<dyn AnyActor>, reason: &str, exit: Exit) {
     let options = cell.options();
     let namespace = options.namespace.as_deref().unwrap_or(&node.config.namespace);
     let name = options.name.as_deref().map(|name| (namespace, name));
     // The record first: whoever finds the name free here finds it free there.
-    node.gcs.actor_dead(cell.id(), reason);
+    let keeper = node.keeper_of(cell.id());
+    if keeper.is_none() {
+        node.gcs.actor_dead(cell.id(), reason);
+    }
     node.actors.remove(cell.id(), name);
     cell.clone().die(reason);
+    if let Some(cluster) = keeper {
+        // Its calls have been answered: callers who hear of the end before would take them for lost.
+        cluster.hosted_down(cell.id(), reason, exit);
+    }
 }
 
 /// [`RESTARTS_UNLIMITED`] as Ray writes it.

@@ -20,7 +20,7 @@
 use std::{
     any::Any,
     sync::{
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicU8, Ordering},
+        atomic::{fence, AtomicBool, AtomicU32, AtomicU64, AtomicU8, Ordering},
         Arc, OnceLock,
     },
 };
@@ -178,6 +178,22 @@ impl TaskHead {
         self.exchange(TaskState::Waiting, TaskState::Queued)
     }
 
+    /// Gives the claim back to whoever comes next: it has not begun.
+    pub fn unclaim(&self) {
+        self.state.store(TaskState::Queued as u8, Ordering::Release);
+    }
+
+    /// As [`TaskHead::unclaim`]; false where somebody has asked to cancel it meanwhile: then it is over, by this very call.
+    #[must_use]
+    pub fn put_back(&self) -> bool {
+        if !self.exchange(TaskState::Running, TaskState::Queued) {
+            return false;
+        }
+        // Pairs with the one in `request_cancel`: either this sees the request, or its maker sees the task queued.
+        fence(Ordering::SeqCst);
+        !(self.is_cancelled() && self.exchange(TaskState::Queued, TaskState::Done))
+    }
+
     /// It failed and may run again.
     pub fn mark_requeued(&self) {
         self.attempts.fetch_add(1, Ordering::Relaxed);
@@ -226,6 +242,7 @@ impl TaskHead {
     /// Asks it to end; an async task does so at its next `await`.
     pub fn request_cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
     }
 
     /// It came from another process, and runs in this one.
@@ -375,6 +392,18 @@ mod tests {
         assert!(head.mark_queued());
         assert!(head.claim());
         assert!(!head.claim());
+    }
+
+    #[test]
+    fn a_task_that_was_cancelled_while_it_was_away_does_not_come_back() {
+        let head = head();
+        head.mark_queued();
+        assert!(head.claim());
+        assert!(head.put_back());
+        assert!(head.claim());
+        assert!(!head.cancel_before_start());
+        assert!(!head.put_back());
+        assert_eq!(head.state(), TaskState::Done);
     }
 
     #[test]

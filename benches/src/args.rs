@@ -53,6 +53,8 @@ pub(crate) enum Mode {
     Replica(u64, String, std::path::PathBuf),
     /// Undo in the end what that does to the machine; with a network of this name.
     Keeper(Option<String>),
+    /// Be a driver of the cluster at this address that submits so many tasks when it is told to.
+    Driver(String, usize),
     /// Measure the cut from inside the network of this name, with the replicas' rows in this folder.
     Cut(String, std::path::PathBuf),
 }
@@ -132,6 +134,10 @@ impl Args {
                     let id = next()?;
                     let id = id.parse().map_err(|_| ArgsError::Replica(id))?;
                     args.mode = Mode::Replica(id, next()?, next()?.into());
+                }
+                "--driver" => {
+                    let mut next = || words.next().ok_or(ArgsError::NoValue("--driver"));
+                    args.mode = Mode::Driver(next()?, number("tasks", next()?)?);
                 }
                 "--failover-keeper" => args.mode = Mode::Keeper(words.next()),
                 "--failover-cut" => {

@@ -14,6 +14,7 @@ mod objects;
 mod remote;
 mod tasks;
 
+pub(crate) use self::cluster::drive;
 use crate::row::Row;
 
 /// The rows with goals.

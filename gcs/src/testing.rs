@@ -90,6 +90,7 @@ pub(crate) fn actor(id: u128) -> ActorSpec {
         max_pending_calls: Limit::AtMost(1_000),
         checkpoint_every: None,
         resources: ResourceSet::new(),
+        owner: None,
     }
 }
 

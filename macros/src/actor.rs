@@ -177,6 +177,14 @@ fn creation(name: &Ident, class: &Type, constructor: &Constructor, has_async: bo
                 ) -> ::actinic::__private::Given<Self> {
                     #build
                 }
+
+                fn checkpoints(
+                    __every: u64,
+                ) -> ::std::option::Option<::actinic::__private::CheckpointFns<Self>> {
+                    #[allow(unused_imports)]
+                    use ::actinic::__private::{NotSaved as _, Saved as _};
+                    (&::actinic::__private::Probe::<#class>::new()).fns(__every)
+                }
             }
 
             #[allow(clippy::too_many_arguments)]
@@ -220,6 +228,8 @@ fn handle(name: &Ident, class: &Type, methods: &[RemoteMethod]) -> TokenStream {
     let handle = format_ident!("{name}Handle");
     let calls = methods.iter().map(|method| call(name, method));
     let markers = methods.iter().map(|method| marker(name, class, method));
+    let marker_names = methods.iter().map(|method| marker_name(name, method));
+    let marker_names: Vec<_> = marker_names.collect();
     quote! {
         #[allow(private_interfaces, dead_code, unreachable_pub, clippy::too_many_arguments)]
         const _: () = {
@@ -262,6 +272,17 @@ fn handle(name: &Ident, class: &Type, methods: &[RemoteMethod]) -> TokenStream {
             }
 
             #(#markers)*
+
+            ::actinic::__private::inventory::submit! {
+                ::actinic::__private::RegisteredClass {
+                    name: <#class as ::actinic::__private::ActorClass>::NAME,
+                    import: ::actinic::__private::import_actor::<#class>,
+                    methods: &[#(::actinic::__private::RegisteredMethod {
+                        id: ::actinic::__private::method_id::<#marker_names>,
+                        import: ::actinic::__private::import_call::<#marker_names>,
+                    }),*],
+                }
+            }
         };
     }
 }
@@ -282,13 +303,10 @@ fn call(class: &Ident, method: &RemoteMethod) -> TokenStream {
             &self,
             #(#names: impl ::actinic::__private::IntoArg<#types>),*
         ) -> <#output as ::actinic::__private::Output>::Refs {
-            match self.0.cell() {
-                ::std::result::Result::Ok(__cell) => ::actinic::__private::call::<#marker>(
-                    __cell,
-                    (#(::actinic::__private::IntoArg::<#types>::into_arg(#names),)*),
-                ),
-                ::std::result::Result::Err(__error) => <#output as ::actinic::__private::Output>::failed(__error),
-            }
+            ::actinic::__private::call::<#marker>(
+                &self.0,
+                (#(::actinic::__private::IntoArg::<#types>::into_arg(#names),)*),
+            )
         }
     }
 }

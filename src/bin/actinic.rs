@@ -49,8 +49,8 @@ struct Start {
     /// A resource of your own; may be given several times.
     #[arg(long, value_name = "NAME=UNITS", value_parser = named::<f64>)]
     resource: Vec<(String, f64)>,
-    /// A label; may be given several times.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = named::<String>)]
+    /// A label, by which tasks and actors choose their node; several with commas, or given several times.
+    #[arg(long, visible_alias = "labels", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = named::<String>)]
     label: Vec<(String, String)>,
     /// Keeps the node's replicas of the control store in this folder.
     #[arg(long, value_name = "FOLDER")]

@@ -60,7 +60,7 @@ fn work(socket: PathBuf, worker: actinic_gcs::WorkerId) -> i32 {
         eprintln!("actinic: this worker knows {known} remote functions and its driver {wanted}: not the same code");
         return FAILED;
     }
-    let core = CoreWorker::new(connection, functions);
+    let core = CoreWorker::new(connection, functions, crate::actor::remote::classes());
     // One lease at a time: what a task waits for makes room for the next.
     let runtime = match RuntimeBuilder::default().num_cpus(1).join(core.clone()) {
         Ok(runtime) => runtime,

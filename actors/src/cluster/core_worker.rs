@@ -8,12 +8,16 @@
 //! Invariants: no user code runs under a lock of this module; effects of one event are carried out in their order; once the
 //! node is gone, whoever waits hears of it.
 
+mod actors;
 mod connect;
 mod ears;
 mod export;
+mod groups;
+mod rest;
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         atomic::{AtomicBool, Ordering},
         Arc, OnceLock, Weak,
@@ -21,14 +25,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actinic_gcs::{FunctionId, Millis, ObjectId, TaskId};
+use actinic_gcs::{FunctionId, Millis, ObjectId, PlacementGroupId, TaskId};
 use actix::ArbiterHandle;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use self::rest::Rest;
 pub use self::{
+    actors::{ActorImporter, CallImporter, Classes},
     connect::{ask, node_of, ConnectError, Connection, DriverInfo},
     export::{Exporter, Imported},
+    groups::OnPlaced,
 };
 use super::{
     peer::{Conduit, NotSent},
@@ -37,19 +44,21 @@ use super::{
         ForeignRef,
     },
     submit::core::{Queued, SubmitCore, SubmitEffect},
-    wire::{ClassId, ClassSpec, DataFrame, LeaseId, ProcessId, RunTask, ToNode, Welcome},
+    wire::{Caller, ClassId, ClassSpec, ClusterStatus, DataFrame, LeaseId, ProcessId, RunTask, ToNode, Welcome},
 };
 use crate::{
     error::{TaskError, TaskErrorKind},
     node::Node,
     options::TaskOptions,
-    task::{Object, Task},
+    task::{Object, Task, TaskHead, TaskKind},
 };
 
 /// How often a task whose worker was lost runs again unless its options say otherwise (as in Ray).
 pub const MAX_RETRIES_DEFAULT: u32 = 3;
 /// Between looks while tasks wait.
 const BUSY_TICK: Duration = Duration::from_millis(1);
+/// Between looks while tasks are under way.
+const WORK_TICK: Duration = Duration::from_millis(5);
 /// Between looks while leases are held.
 const IDLE_TICK: Duration = Duration::from_millis(50);
 
@@ -64,6 +73,15 @@ impl Queued for Sent {
 
     fn claim(&self) -> bool {
         self.0.head().claim()
+    }
+
+    fn function(&self) -> u64 {
+        // The name stands for the function, and its address for the name: both last as long as the program.
+        self.0.head().name.as_ptr() as u64
+    }
+
+    fn put_back(&self) -> bool {
+        self.0.head().put_back()
     }
 }
 
@@ -90,6 +108,8 @@ pub struct CoreWorker {
     /// Who this process is.
     pub welcome: Welcome,
     is_driver: bool,
+    /// The node's socket.
+    socket: PathBuf,
     node_conduit: Conduit,
     state: Mutex<State>,
     ways: Mutex<BTreeMap<ProcessId, Way>>,
@@ -100,7 +120,11 @@ pub struct CoreWorker {
     /// Tasks of other processes that are here, so that they can be cancelled.
     running: Mutex<BTreeMap<TaskId, Weak<dyn Task>>>,
     last_done: Mutex<Instant>,
+    rest: Mutex<Rest>,
+    groups: Mutex<BTreeMap<PlacementGroupId, Option<OnPlaced>>>,
     functions: BTreeMap<FunctionId, Importer>,
+    classes: Classes,
+    actors: Mutex<actors::Actors>,
     node: OnceLock<Weak<Node>>,
     arbiter: OnceLock<ArbiterHandle>,
     connection: Mutex<Option<std::os::unix::net::UnixStream>>,
@@ -119,14 +143,15 @@ pub fn disconnected() -> TaskError {
 impl CoreWorker {
     /// A process that its node has let in. Nothing is heard or sent before [`CoreWorker::attach`].
     #[must_use]
-    pub fn new(connection: Connection, functions: BTreeMap<FunctionId, Importer>) -> Arc<Self> {
-        let Connection { stream, welcome, is_driver } = connection;
-        let mut submit = SubmitCore::default();
+    pub fn new(connection: Connection, functions: BTreeMap<FunctionId, Importer>, classes: Classes) -> Arc<Self> {
+        let Connection { stream, socket, welcome, is_driver } = connection;
+        let mut submit = SubmitCore::at(welcome.process.node);
         let plain = submit.class(&class_of(None));
         let refs = RefCore::new(welcome.process);
         Arc::new(Self {
             welcome,
             is_driver,
+            socket,
             node_conduit: Conduit::new(),
             state: Mutex::new(State { submit, refs, gpus: BTreeMap::new(), plain }),
             ways: Mutex::default(),
@@ -134,7 +159,11 @@ impl CoreWorker {
             fetching: Mutex::default(),
             running: Mutex::default(),
             last_done: Mutex::new(Instant::now()),
+            rest: Mutex::default(),
+            groups: Mutex::default(),
             functions,
+            classes,
+            actors: Mutex::default(),
             node: OnceLock::new(),
             arbiter: OnceLock::new(),
             connection: Mutex::new(Some(stream)),
@@ -156,11 +185,19 @@ impl CoreWorker {
         self.is_driver
     }
 
+    /// How the cluster is, as this process's node sees it.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn status(&self) -> Result<ClusterStatus, ConnectError> {
+        connect::ask_at(&self.socket, Caller::Status)
+    }
+
     fn now(&self) -> Millis {
         Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn engine(&self) -> Option<Arc<Node>> {
+    pub(super) fn engine(&self) -> Option<Arc<Node>> {
         self.node.get().and_then(Weak::upgrade)
     }
 
@@ -184,11 +221,14 @@ impl CoreWorker {
         }
         let mut effects = Vec::new();
         let mut state = self.state.lock();
-        let class = match &task.head().options {
-            Some(options) if !options.is_plain() => state.submit.class(&class_of(Some(options))),
-            _ => state.plain,
+        let task = Sent(task);
+        let options = task.0.head().options.as_deref().filter(|options| !options.is_plain());
+        let near = task.inputs().home();
+        let class = match (options, near) {
+            (None, None) => state.plain,
+            _ => state.submit.class(&ClassSpec { near, ..class_of(options) }),
         };
-        state.submit.on_submit(class, Sent(task), &mut effects);
+        state.submit.on_submit(class, task, &mut effects);
         let first = state.submit.settle_new(class, &mut effects);
         drop(state);
         if first || effects.is_empty() {
@@ -200,6 +240,9 @@ impl CoreWorker {
     /// Why a task has not started.
     #[must_use]
     pub fn explain(&self, task: &dyn Task) -> Option<String> {
+        if let TaskKind::Method(actor) = task.head().kind {
+            return self.explain_call(actor);
+        }
         let mut state = self.state.lock();
         let id = task.head().id;
         if let Some(worker) = state.submit.worker_of(id) {
@@ -213,10 +256,11 @@ impl CoreWorker {
     }
 
     /// Asks the worker of a task that was sent to end it.
-    pub fn cancel(self: &Arc<Self>, task: TaskId) {
-        let worker = self.state.lock().submit.worker_of(task);
-        if let Some(worker) = worker {
-            let _ = self.to_process(worker, &DataFrame::Cancel(task));
+    pub fn cancel(self: &Arc<Self>, head: &TaskHead) {
+        let worker = self.state.lock().submit.worker_of(head.id);
+        match worker {
+            Some(worker) => drop(self.to_process(worker, &DataFrame::Cancel(head.id))),
+            None => self.cancel_call(head),
         }
     }
 
@@ -236,6 +280,11 @@ impl CoreWorker {
                     task.0.fail(TaskErrorKind::Infeasible { task: task_name, demand, reason }.into());
                 }
                 SubmitEffect::Lost(task, worker) => self.lost(&task.0, worker, "it ended"),
+                SubmitEffect::TakeBack { lease, worker, tasks } => {
+                    // One who cannot be asked runs them in the end, or is lost.
+                    let _ = self.to_process_soon(worker, &DataFrame::TakeBack { lease, tasks }, true);
+                }
+                SubmitEffect::Cancelled(task) => task.0.fail(task.0.head().cancelled_error()),
             }
         }
     }
@@ -292,7 +341,8 @@ impl CoreWorker {
                 }
                 RefEffect::Unpin(object) => {
                     let unpinned = self.pinned.lock().remove(&object);
-                    drop(unpinned);
+                    let actor = self.actors.lock().pinned.remove(&object);
+                    drop((unpinned, actor));
                 }
                 RefEffect::Forget(_) => {}
             }
@@ -345,6 +395,7 @@ impl CoreWorker {
         for wanted in fetching.into_values().flatten().filter_map(|wanted| wanted.upgrade()) {
             wanted.fetched(Err(disconnected()));
         }
+        self.groups_lost();
         if let Some(node) = self.engine() {
             for task in crate::live::snapshot(node.tag) {
                 task.fail(disconnected());
@@ -356,8 +407,9 @@ impl CoreWorker {
 fn class_of(options: Option<&TaskOptions>) -> ClassSpec {
     let default = TaskOptions::default();
     let options = options.unwrap_or(&default);
+    let (strategy, labels) = (options.strategy.clone(), options.labels.clone());
     let retriable = options.max_retries.unwrap_or(MAX_RETRIES_DEFAULT) > 0;
-    ClassSpec { demand: options.resources(), strategy: options.strategy.clone(), retriable }
+    ClassSpec { demand: options.resources(), strategy, labels, near: None, retriable }
 }
 
 impl std::fmt::Debug for CoreWorker {

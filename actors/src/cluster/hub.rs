@@ -4,7 +4,10 @@
 //! frame for a process of another node goes through that node; what cannot be delivered is dropped, since whoever is gone is
 //! told of by those who noticed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use actinic_gcs::{NodeId, WorkerId};
 use parking_lot::RwLock;
@@ -20,13 +23,19 @@ pub struct Hub {
     pub node: NodeId,
     processes: RwLock<BTreeMap<WorkerId, Conduit>>,
     nodes: RwLock<BTreeMap<NodeId, Conduit>>,
+    manager: OnceLock<Box<dyn Fn(FromNode) + Send + Sync>>,
 }
 
 impl Hub {
     /// Of a node to which nobody is connected.
     #[must_use]
     pub fn new(node: NodeId) -> Arc<Self> {
-        Arc::new(Self { node, processes: RwLock::default(), nodes: RwLock::default() })
+        Arc::new(Self { node, processes: RwLock::default(), nodes: RwLock::default(), manager: OnceLock::new() })
+    }
+
+    /// Who hears what is sent to this node as the keeper of actors.
+    pub fn set_manager(&self, hears: impl Fn(FromNode) + Send + Sync + 'static) {
+        let _ = self.manager.set(Box::new(hears));
     }
 
     /// A process is connected.
@@ -75,6 +84,12 @@ impl Hub {
     pub fn to_process(&self, to: ProcessId, frame: FromNode) {
         if to.node != self.node {
             return self.to_node(to.node, &NodeFrame::ForProcess { to, frame: Box::new(frame) });
+        }
+        if to.is_manager() {
+            if let Some(hears) = self.manager.get() {
+                hears(frame);
+            }
+            return;
         }
         let conduit = self.processes.read().get(&to.worker).cloned();
         match conduit.map(|conduit| conduit.send(&frame)) {

@@ -13,6 +13,7 @@ use actix::prelude::*;
 use self::core::{LocalCore, LocalEffect, Served};
 use super::{
     global::GlobalEvent,
+    groups::GroupFrame,
     node::NodeShared,
     wire::{Demand, FromNode, JobCode, LeaseId, NodeFrame, NodeLoad, ProcessId, Spilled},
     workers::PoolEvent,
@@ -34,6 +35,14 @@ pub enum LocalEvent {
     Place(Box<Spilled>),
     /// A lease has ended.
     Return(LeaseId),
+    /// A node says something about a placement group.
+    Group(NodeId, Box<GroupFrame>),
+    /// The worker of a lease waits for others.
+    Blocked(LeaseId),
+    /// It goes on.
+    Unblocked(LeaseId),
+    /// Inputs have come to this node from another: so many bytes in so many microseconds.
+    Transfer(u64, u64),
     /// A lease has its worker.
     Worker(LeaseId, ProcessId),
     /// A lease can have none.
@@ -71,7 +80,8 @@ impl LocalScheduler {
     /// The scheduler of a node that has what its spec says.
     #[must_use]
     pub fn new(shared: Arc<NodeShared>) -> Self {
-        let core = LocalCore::new(shared.spec.id, NodeResources::new(shared.spec.resources.clone()));
+        let resources = NodeResources::new(shared.spec.resources.clone());
+        let core = LocalCore::new(shared.spec.id, resources).with_labels(shared.spec.labels.clone());
         let (effects, told) = (Vec::new(), NodeLoad::default());
         Self { shared, core, effects, pass_due: false, timer: None, told, same: 0 }
     }
@@ -79,7 +89,9 @@ impl LocalScheduler {
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                LocalEffect::NeedWorker { lease, code } => self.shared.pool(PoolEvent::Need(lease, code)),
+                LocalEffect::NeedWorker { lease, purpose, code } => {
+                    self.shared.pool(PoolEvent::Need(lease, purpose, code));
+                }
                 LocalEffect::Ended(lease) => self.shared.pool(PoolEvent::Ended(lease)),
                 LocalEffect::Grant { owner, class, lease, worker, gpus } => {
                     let socket = self.shared.socket_of(worker, owner);
@@ -89,6 +101,7 @@ impl LocalScheduler {
                 LocalEffect::Infeasible(owner, class, reason) => {
                     self.shared.hub.to_process(owner, FromNode::Infeasible { class, reason });
                 }
+                LocalEffect::Group(node, frame) => self.shared.to_group_node(node, frame),
                 LocalEffect::Spill(spilled) => self.spill(spilled),
                 LocalEffect::Place(node, placed) => self.shared.hub.to_node(node, &NodeFrame::Place(placed)),
             }
@@ -175,6 +188,10 @@ impl Handler<LocalEvent> for LocalScheduler {
             }
             LocalEvent::Place(placed) => self.core.on_place(now, *placed),
             LocalEvent::Return(lease) => self.core.on_return(lease, &mut self.effects),
+            LocalEvent::Group(from, frame) => self.core.on_group(now, from, *frame, &mut self.effects),
+            LocalEvent::Blocked(lease) => self.core.on_blocked(lease),
+            LocalEvent::Unblocked(lease) => self.core.on_unblocked(lease),
+            LocalEvent::Transfer(bytes, took_us) => self.core.on_transfer(bytes, took_us),
             LocalEvent::Worker(lease, worker) => self.core.on_worker(lease, worker, &mut self.effects),
             LocalEvent::NoWorker(lease, reason) => self.core.on_no_worker(lease, &reason, &mut self.effects),
             LocalEvent::Gone(process) => self.core.on_gone(process, &mut self.effects),

@@ -37,9 +37,11 @@ use tokio::sync::Notify;
 use self::detect::{fresh_id, fresh_token};
 pub use self::{detect::machine_memory, facts::Facts, group::GroupRow};
 use super::{
+    actors::{ActorEvent, ActorManager},
     executable::ExeStore,
     folder::{NodeCard, NodeFolder},
     global::{GlobalEvent, GlobalScheduler},
+    groups::GroupFrame,
     hub::Hub,
     local::{LocalEvent, LocalScheduler},
     wire::{FromNode, JobCode, NodeFrame, ProcessId},
@@ -151,6 +153,7 @@ pub struct NodeShared {
     local: OnceLock<Addr<LocalScheduler>>,
     global: OnceLock<Addr<GlobalScheduler>>,
     pool: OnceLock<Addr<WorkerPool>>,
+    actors: OnceLock<Addr<ActorManager>>,
     stop: Notify,
     /// Lets nodes that call in, on the arbiter that it is given.
     callers: OnceLock<Box<dyn Fn(ArbiterHandle) + Send + Sync>>,
@@ -177,10 +180,36 @@ impl NodeShared {
         }
     }
 
+    /// Hands what a node says about a placement group to whom it concerns.
+    pub fn group_frame(&self, from: NodeId, frame: GroupFrame) {
+        match frame {
+            GroupFrame::Prepared { group, round, taken } => {
+                self.global(GlobalEvent::GroupPrepared { from, group, round, taken });
+            }
+            frame => self.local(LocalEvent::Group(from, Box::new(frame))),
+        }
+    }
+
+    /// Tells a node about a placement group, this one or another.
+    pub fn to_group_node(&self, node: NodeId, frame: GroupFrame) {
+        if node == self.spec.id {
+            self.group_frame(node, frame);
+        } else {
+            self.hub.to_node(node, &NodeFrame::Group(frame));
+        }
+    }
+
     /// Tells the worker pool.
     pub fn pool(&self, event: PoolEvent) {
         if let Some(pool) = self.pool.get() {
             pool.do_send(event);
+        }
+    }
+
+    /// Tells the keeper of actors.
+    pub fn actors(&self, event: ActorEvent) {
+        if let Some(actors) = self.actors.get() {
+            actors.do_send(event);
         }
     }
 
@@ -236,10 +265,12 @@ impl NodeShared {
         let _ = std::fs::remove_file(self.folder.process_socket(process.worker));
         self.local(LocalEvent::Gone(process));
         let reason = reason.to_owned();
+        self.actors(ActorEvent::Gone(process, reason.clone()));
         self.hub.to_all_processes(&FromNode::Gone { process, reason: reason.clone() });
         self.hub.to_all_nodes(&NodeFrame::Gone { process, reason });
         if process == code.driver {
             self.pool(PoolEvent::JobGone(code.job));
+            self.global(GlobalEvent::JobGone(code.job));
             self.hub.to_all_nodes(&NodeFrame::JobGone(code.job));
         } else {
             self.pool(PoolEvent::Lost(process.worker));
@@ -341,6 +372,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>),
         local: OnceLock::new(),
         global: OnceLock::new(),
         pool: OnceLock::new(),
+        actors: OnceLock::new(),
         stop: Notify::new(),
         callers: OnceLock::new(),
     });
@@ -355,11 +387,14 @@ async fn serve(
     ready: impl FnOnce(&NodeCard),
 ) -> Result<(), NodeError> {
     let (scheduling, processes) = (Arbiter::new(), Arbiter::new());
-    let (local, global, pool) = (shared.clone(), shared.clone(), shared.clone());
+    let (local, global, pool, actors) = (shared.clone(), shared.clone(), shared.clone(), shared.clone());
     let local = LocalScheduler::start_in_arbiter(&scheduling.handle(), move |_| LocalScheduler::new(local));
     let global = GlobalScheduler::start_in_arbiter(&scheduling.handle(), move |_| GlobalScheduler::new(global));
     let pool = WorkerPool::start_in_arbiter(&processes.handle(), move |_| WorkerPool::new(pool));
-    let _ = (shared.local.set(local), shared.global.set(global), shared.pool.set(pool));
+    let actors = ActorManager::start_in_arbiter(&scheduling.handle(), move |_| ActorManager::new(actors));
+    let manager = actors.clone();
+    shared.hub.set_manager(move |frame| manager.do_send(ActorEvent::Heard(Box::new(frame))));
+    let _ = (shared.local.set(local), shared.global.set(global), shared.pool.set(pool), shared.actors.set(actors));
     let members = members::start(shared.clone(), Arbiter::current())?;
     let groups = group::start(shared.clone())?;
     let fence = actix_rt::spawn(fence::keep(shared.clone()));

@@ -5,11 +5,25 @@
 
 use std::fmt;
 
-use actinic_gcs::{FunctionId, JobId, NodeId, ObjectId, ResourceSet, TaskId, WorkerId};
+use actinic_gcs::{
+    spec::{ActorSpec, LabelSelector},
+    ActorId, FunctionId, JobId, NodeId, ObjectId, PlacementGroupId, ResourceSet, TaskId, WorkerId,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::TaskError, options::SchedulingStrategy};
+use super::{
+    groups::{GroupAsk, GroupFrame, GroupNews},
+    work::Work,
+};
+use crate::{
+    error::TaskError,
+    options::{HostedOptions, OverflowPolicy, SchedulingStrategy},
+    supervision::Exit,
+};
+
+/// The number of the process of a node itself, as the keeper of actors.
+pub const MANAGER: WorkerId = WorkerId(0);
 
 /// One process of a cluster: a driver or a worker, numbered by its node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +46,20 @@ impl fmt::Debug for ProcessId {
     }
 }
 
+impl ProcessId {
+    /// A node as the keeper of actors.
+    #[must_use]
+    pub fn manager(node: NodeId) -> Self {
+        Self { node, worker: MANAGER }
+    }
+
+    /// Whether this is a node as the keeper of actors.
+    #[must_use]
+    pub fn is_manager(self) -> bool {
+        self.worker == MANAGER
+    }
+}
+
 /// A worker lent to an owner, for tasks of one class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LeaseId {
@@ -41,18 +69,33 @@ pub struct LeaseId {
     pub number: u64,
 }
 
+/// What a lease is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LeaseFor {
+    /// Tasks, one after the other.
+    Tasks,
+    /// One actor, in a worker of its own.
+    Actor,
+    /// One actor that asks for nothing, beside others.
+    LightActor,
+}
+
 /// Tasks of an owner that ask for the same, as the owner numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClassId(pub u32);
 
 /// What the tasks of a class ask for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClassSpec {
     /// What each takes while it runs.
     pub demand: ResourceSet,
     /// Where it may run.
     pub strategy: SchedulingStrategy,
+    /// What must hold of its node's labels, besides.
+    pub labels: LabelSelector,
+    /// Where the inputs of each mostly are, if they weigh anything.
+    pub near: Option<NodeId>,
     /// Whether a task runs again whose worker was lost.
     pub retriable: bool,
 }
@@ -66,6 +109,10 @@ pub struct Demand {
     pub spec: ClassSpec,
     /// How many leases, those that are held included.
     pub want: u32,
+    /// How many it holds that other nodes have granted.
+    pub elsewhere: u32,
+    /// The work behind it.
+    pub work: Work,
     /// Of two demands of a class the one with the greater number is the newer.
     pub revision: u64,
 }
@@ -165,6 +212,8 @@ pub struct Welcome {
     pub token: Option<String>,
     /// Where each shard of the control store is reached.
     pub gcs: Vec<Vec<String>>,
+    /// The head, which keeps detached actors.
+    pub head: NodeId,
 }
 
 /// From a process to its node.
@@ -176,12 +225,25 @@ pub enum ToNode {
     Return(LeaseId),
     /// A worker is ready for tasks.
     Ready,
+    /// A placement group is wanted, or wanted no more.
+    Group(GroupAsk),
+    /// All that the sender runs under this lease of its node waits for others: it needs no CPU meanwhile.
+    Blocked(LeaseId),
+    /// It goes on.
+    Unblocked(LeaseId),
     /// Frames for another process, which cannot be reached directly.
     Relay {
         /// To whom.
         to: ProcessId,
         /// [`DataFrame`]s, encoded.
         body: Bytes,
+    },
+    /// To whoever keeps an actor.
+    Actor {
+        /// The keeper's node.
+        keeper: NodeId,
+        /// What.
+        word: ActorWord,
     },
 }
 
@@ -212,6 +274,15 @@ pub enum FromNode {
         /// Which class.
         class: ClassId,
         /// Why.
+        reason: String,
+    },
+    /// What became of a placement group that the receiver asked for.
+    Group(PlacementGroupId, GroupNews),
+    /// The tasks of a class wait for a node that there is not.
+    Hopeless {
+        /// Which class.
+        class: ClassId,
+        /// What they ask for, and what there is.
         reason: String,
     },
     /// A process is gone, and all its leases with it.
@@ -246,6 +317,156 @@ pub enum FromNode {
     },
     /// How the node is.
     Status(Box<ClusterStatus>),
+    /// The worker is to host an actor.
+    Host(Box<HostActor>),
+    /// The worker hosts an actor that is to end.
+    EndActor {
+        /// Which.
+        actor: ActorId,
+        /// Why.
+        reason: String,
+        /// Whether its calls are to be answered first.
+        drain: bool,
+    },
+    /// Where an actor is that the process has a handle to.
+    Actor {
+        /// Which.
+        actor: ActorId,
+        /// Where.
+        place: ActorWhere,
+    },
+}
+
+/// An actor, as its creator asks for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewActor {
+    /// What the control store is told.
+    pub spec: ActorSpec,
+    /// Who made it; it ends with its owner unless it is detached.
+    pub owner: ProcessId,
+    /// The task that made it.
+    pub parent: TaskId,
+    /// Where it may live.
+    pub strategy: SchedulingStrategy,
+    /// What must hold of its node's labels.
+    pub labels: LabelSelector,
+    /// How it is to be run.
+    pub options: HostedOptions,
+}
+
+/// What a worker needs to run an actor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostActor {
+    /// What was asked for.
+    pub new: NewActor,
+    /// Who keeps it.
+    pub keeper: NodeId,
+    /// The arguments of its constructor.
+    pub args: Vec<WireArg>,
+    /// Under which lease.
+    pub lease: LeaseId,
+    /// Restarts that are left; none for no end.
+    pub restarts_left: Option<u32>,
+    /// Accelerators assigned to it.
+    pub gpus: Vec<u32>,
+    /// Its last saved state, which takes the constructor's place.
+    pub checkpoint: Option<Bytes>,
+}
+
+/// Where an actor is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ActorWhere {
+    /// Nowhere yet.
+    Pending,
+    /// In this process.
+    Alive {
+        /// Which.
+        process: ProcessId,
+        /// Its socket, where that can be reached.
+        socket: Option<String>,
+    },
+    /// It was lost and is on its way up again.
+    Away {
+        /// How it was lost.
+        reason: String,
+    },
+    /// It takes no calls and never will.
+    Dead {
+        /// Why, for people.
+        reason: String,
+        /// How it ended.
+        exit: Exit,
+    },
+}
+
+/// To whoever keeps an actor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ActorWord {
+    /// It is to be made once its constructor's arguments are there.
+    Declare(Box<NewActor>),
+    /// They are.
+    Construct {
+        /// Which actor.
+        actor: ActorId,
+        /// The arguments.
+        args: Vec<WireArg>,
+    },
+    /// The sender has a handle, and wants to know where the actor is from now on.
+    Watch(ActorId),
+    /// It is to end.
+    End {
+        /// Which.
+        actor: ActorId,
+        /// Why.
+        reason: String,
+        /// Whether its calls are to be answered first.
+        drain: bool,
+    },
+    /// Its host has built its state.
+    Up(ActorId, LeaseId),
+    /// Its host builds its state anew.
+    Restarting(ActorId, LeaseId),
+    /// Its host says that it is dead for good.
+    Down {
+        /// Which.
+        actor: ActorId,
+        /// Under which lease it ran.
+        lease: LeaseId,
+        /// Why, for people.
+        reason: String,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// Its state after so many calls.
+    Checkpoint {
+        /// Which.
+        actor: ActorId,
+        /// Under which lease it runs.
+        lease: LeaseId,
+        /// How many.
+        calls: u64,
+        /// The state.
+        state: Bytes,
+    },
+}
+
+/// A handle to an actor, on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WireActor {
+    /// The actor.
+    pub id: ActorId,
+    /// The Rust type of its state.
+    pub type_name: String,
+    /// Its class, with its name if it has one, for people.
+    pub label: String,
+    /// Whether it lives without handles.
+    pub detached: bool,
+    /// Calls that may wait.
+    pub max_pending_calls: usize,
+    /// What happens to one over that bound.
+    pub overflow: OverflowPolicy,
+    /// How often a call is tried again that was lost with its actor.
+    pub max_task_retries: u32,
 }
 
 /// An object of another process, and who owns it.
@@ -266,6 +487,9 @@ pub struct WireValue {
     pub buffers: Vec<Bytes>,
     /// The references inside.
     pub refs: Vec<WireRef>,
+    /// Which of the references are handles to actors.
+    #[serde(default)]
+    pub actors: Vec<(u32, WireActor)>,
 }
 
 impl WireValue {
@@ -321,6 +545,35 @@ pub enum DataFrame {
     },
     /// Do not run it, or ask it to end.
     Cancel(TaskId),
+    /// Call an actor's method.
+    Call(ActorId, Box<RunTask>),
+    /// A call has been answered.
+    Answer {
+        /// Whose.
+        actor: ActorId,
+        /// Which.
+        task: TaskId,
+        /// Its objects, in order.
+        outcomes: Vec<WireOutcome>,
+    },
+    /// Take an actor's state down and rebuild it.
+    RestartActor(ActorId),
+    /// The sender has found a handle by its name: the actor's owner keeps it until it is released.
+    BorrowActor(ActorId),
+    /// The owner wants those of these tasks back that have not begun: others can run them sooner.
+    TakeBack {
+        /// Under which lease they were sent.
+        lease: LeaseId,
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
+    /// These tasks have not begun, and will not begin at the sender.
+    GivenBack {
+        /// Under which lease they were sent.
+        lease: LeaseId,
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
     /// The asker wants the value of this object when it is there.
     Fetch(ObjectId),
     /// Whoever gave the sender its reference is lost: the owner keeps the object until it is released.
@@ -348,6 +601,12 @@ pub struct NodeLoad {
     pub free: ResourceSet,
     /// Leases that are wanted of it and not granted.
     pub waiting: u32,
+    /// Tasks that wait for those.
+    pub tasks: u64,
+    /// How long the tasks take of those who want leases here, on the average, in microseconds; 0 where nobody knows.
+    pub task_us: u64,
+    /// Bytes a second at which inputs come to it; 0 where none have.
+    pub bandwidth: u64,
     /// Workers that run.
     pub workers: u32,
     /// Of two of a node the one with the greater number is the newer.
@@ -367,6 +626,8 @@ pub struct Spilled {
     pub spec: ClassSpec,
     /// How many leases are to be had elsewhere, in all.
     pub want: u32,
+    /// The work behind them.
+    pub work: Work,
     /// The newer replaces the older.
     pub revision: u64,
 }
@@ -382,15 +643,8 @@ pub enum NodeFrame {
     Spilled(Box<Spilled>),
     /// From a global scheduler: so many of these leases are yours to grant.
     Place(Box<Spilled>),
-    /// From a global scheduler to the owner's node: no node can ever do this.
-    Infeasible {
-        /// Whose.
-        owner: ProcessId,
-        /// Which.
-        class: ClassId,
-        /// Why.
-        reason: String,
-    },
+    /// About a placement group.
+    Group(GroupFrame),
     /// Something for a process of the receiver.
     ForProcess {
         /// For whom.
@@ -409,6 +663,15 @@ pub enum NodeFrame {
     },
     /// A job has ended: so must its workers.
     JobGone(JobId),
+    /// To the receiver as the keeper of actors.
+    Actor {
+        /// Who says it.
+        from: ProcessId,
+        /// Whose code the sender runs, where an actor is to be made.
+        code: Option<Box<JobCode>>,
+        /// What.
+        word: ActorWord,
+    },
     /// From the node that leads a shard of the control store: hold a replica of it.
     HoldReplica {
         /// Which shard.

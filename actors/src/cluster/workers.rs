@@ -20,7 +20,7 @@ use super::{
     executable::Arriving,
     local::LocalEvent,
     node::NodeShared,
-    wire::{ExeHash, JobCode, LeaseId, NodeFrame, ProcessId},
+    wire::{ExeHash, JobCode, LeaseFor, LeaseId, NodeFrame, ProcessId},
 };
 
 /// Between looks at workers that nobody needs.
@@ -33,7 +33,7 @@ pub enum PoolEvent {
     /// A job is there: start workers ahead of need.
     Job(Box<JobCode>, usize),
     /// A lease needs a worker.
-    Need(LeaseId, Box<JobCode>),
+    Need(LeaseId, LeaseFor, Box<JobCode>),
     /// A lease has ended.
     Ended(LeaseId),
     /// A worker can serve.
@@ -90,7 +90,9 @@ impl WorkerPool {
     #[must_use]
     pub fn new(shared: Arc<NodeShared>) -> Self {
         let (running, killed, arriving) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { shared, core: PoolCore::new(), effects: Vec::new(), running, killed, arriving }
+        let cpus = shared.spec.resources.of(actinic_gcs::resources::CPU).units() as usize;
+        let core = PoolCore::new().with_hosts_max(cpus);
+        Self { shared, core, effects: Vec::new(), running, killed, arriving }
     }
 
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
@@ -203,7 +205,7 @@ impl Handler<PoolEvent> for WorkerPool {
         let now = self.shared.now();
         match event {
             PoolEvent::Job(code, ahead) => self.core.on_job(&code, ahead, &mut self.effects),
-            PoolEvent::Need(lease, code) => self.core.on_need(lease, &code, &mut self.effects),
+            PoolEvent::Need(lease, purpose, code) => self.core.on_need(lease, purpose, &code, &mut self.effects),
             PoolEvent::Ended(lease) => self.core.on_ended(now, lease, &mut self.effects),
             PoolEvent::Ready(worker) => self.core.on_ready(now, worker, &mut self.effects),
             PoolEvent::Lost(worker) => drop(self.running.remove(&worker)),

@@ -192,6 +192,11 @@ impl GcsPort {
         self.record(GroupWrite::Place { group, nodes });
     }
 
+    /// A node is lost, and the bundles that a placement group had there.
+    pub fn group_lost_node(&self, group: PlacementGroupId, node: NodeId) {
+        self.record(GroupWrite::LoseNode { group, node });
+    }
+
     /// A placement group is gone.
     pub fn group_removed(&self, group: PlacementGroupId) {
         self.push(Event::GroupRemoved(group));

@@ -90,5 +90,6 @@ fn spec(number: u64, name: Option<&str>) -> ActorSpec {
         max_pending_calls: Limit::Unlimited,
         checkpoint_every: None,
         resources: ResourceSet::new(),
+        owner: None,
     }
 }

@@ -61,6 +61,26 @@ pub struct GroupRequest {
     pub wait_for_nodes: bool,
 }
 
+impl GroupRequest {
+    /// Whether the request makes sense.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<(), GroupError> {
+        let (asked, max) = (self.bundles.len(), PlacementCore::BUNDLES_MAX);
+        if asked == 0 {
+            return Err(GroupError::NoBundles);
+        }
+        if asked > max {
+            return Err(GroupError::TooManyBundles { asked, max });
+        }
+        match self.bundles.iter().position(ResourceSet::is_empty) {
+            Some(index) => Err(GroupError::EmptyBundle(index as u32)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What became of groups. The shell tells whoever waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -136,18 +156,10 @@ impl PlacementCore {
     /// If the request makes no sense, or the present nodes can never hold it and `wait_for_nodes` is not set. The second
     /// is judged by the planner on empty nodes.
     pub fn create(&mut self, request: GroupRequest, effects: &mut Vec<PlacementEffect>) -> Result<bool, GroupError> {
+        request.check()?;
         let GroupRequest { id, bundles, strategy, wait_for_nodes } = request;
         if self.groups.contains_key(&id) {
             return Err(GroupError::AlreadyExists(id));
-        }
-        if bundles.is_empty() {
-            return Err(GroupError::NoBundles);
-        }
-        if bundles.len() > Self::BUNDLES_MAX {
-            return Err(GroupError::TooManyBundles { asked: bundles.len(), max: Self::BUNDLES_MAX });
-        }
-        if let Some(index) = bundles.iter().position(ResourceSet::is_empty) {
-            return Err(GroupError::EmptyBundle(index as u32));
         }
         let infeasible = self.judge(strategy, &bundles.iter().collect::<Vec<_>>()).err();
         if let Some(reason) = infeasible.as_ref().filter(|_| !wait_for_nodes) {

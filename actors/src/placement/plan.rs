@@ -70,6 +70,22 @@ pub(super) fn reserve(nodes: &mut Nodes, wanted: &Wanted<'_>) -> Option<Vec<Rese
     }
 }
 
+/// Where bundles would go on nodes that have so much free: all of them, with their nodes, or nothing. What they take is taken
+/// in `nodes`. For a planner far from the nodes, who has to ask each of them.
+#[must_use]
+pub fn plan_bundles(
+    nodes: &mut BTreeMap<NodeId, NodeResources>,
+    strategy: PlacementStrategy,
+    bundles: &[(usize, &ResourceSet)],
+    placed: &[NodeId],
+) -> Option<Vec<(usize, NodeId)>> {
+    let mut trial: Nodes = nodes.iter().map(|(id, free)| (*id, Node { epoch: 0, resources: free.clone() })).collect();
+    let wanted = Wanted { strategy, bundles: bundles.to_vec(), placed: placed.to_vec() };
+    let reserved = reserve(&mut trial, &wanted)?;
+    *nodes = trial.into_iter().map(|(id, node)| (id, node.resources)).collect();
+    Some(reserved.into_iter().map(|reserved| (reserved.bundle, reserved.node)).collect())
+}
+
 /// How large a bundle is, for trying the largest first: devices count before processors, these before the rest.
 fn size(demand: &ResourceSet) -> (Quantity, Quantity, u64) {
     let rest = demand.iter().fold(0_u64, |sum, (_, quantity)| sum.saturating_add(quantity.0));

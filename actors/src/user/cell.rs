@@ -108,6 +108,8 @@ pub trait AnyActor: Send + Sync {
     fn options(&self) -> &ActorOptions;
     /// Where it is in its life.
     fn phase(&self) -> Phase;
+    /// Itself, of its class.
+    fn into_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
     /// Calls that wait and calls that run.
     fn load(&self) -> (usize, usize);
     /// The constructor, as a task.
@@ -238,6 +240,11 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
 
     fn group_of(&self, method: &MethodInfo) -> usize {
         method.group.and_then(|name| self.groups.iter().position(|group| group == name)).map_or(0, |at| at + 1)
+    }
+
+    /// The state that it begins with, in the constructor's place.
+    pub fn begin_with(&self, saved: Vec<u8>) {
+        *self.checkpoint.lock() = Some(saved);
     }
 
     /// Sends a call; `ready` if its data edges are.

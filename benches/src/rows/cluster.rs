@@ -1,7 +1,12 @@
-//! Tasks through worker processes: on the driver's own node, over Unix sockets, and on another node, over TCP.
+//! Tasks and actors in worker processes: on the driver's own node, over Unix sockets, and on another node, over TCP.
 //!
 //! The nodes and their workers are processes of this very program. A node *apart* treats the others of its machine as if
 //! they were on others, so that what goes there goes over TCP.
+
+use std::{
+    io::{BufRead, BufReader, Lines, Write},
+    process::{Child, ChildStdout, Command, Stdio},
+};
 
 use actinic::cluster::Cluster;
 use actinic::prelude::*;
@@ -12,6 +17,8 @@ use crate::floors::{each, rate, repeat, socket};
 use crate::row::{Ctx, Goal, Outcome, Row, Unit, WORKERS};
 
 const TASKS: usize = 200_000;
+const ACTORS: usize = 10_000;
+const DRIVERS: usize = 4;
 const TASKS_ONE_BY_ONE: usize = 5_000;
 /// What the other node has, and the driver's has not.
 const FAR: &str = "far";
@@ -28,6 +35,12 @@ pub(super) fn rows() -> Vec<Row> {
         row("one task through a worker process", Unit::Seconds, one, |ctx| one_of(ctx, near), vec![&socket::UNIX]),
         row("tasks on another node", Unit::PerSecond, far, |ctx| many_of(ctx, beyond), Vec::new()),
         row("one task on another node", Unit::Seconds, far_one, |ctx| one_of(ctx, beyond), vec![&socket::TCP]),
+        row("actor calls into a worker process", Unit::PerSecond, many, |ctx| calls(ctx, Near), Vec::new()),
+        row("one actor call into a worker process", Unit::Seconds, one, |ctx| one_call(ctx, Near), vec![&socket::UNIX]),
+        row("actor calls to another node", Unit::PerSecond, far, |ctx| calls(ctx, Far), Vec::new()),
+        row("one actor call to another node", Unit::Seconds, far_one, |ctx| one_call(ctx, Far), vec![&socket::TCP]),
+        row("actors made in worker processes, each called once", Unit::PerSecond, Goal::NONE, made, Vec::new()),
+        row("tasks of four drivers at once", Unit::PerSecond, Goal::NONE, four_drivers, Vec::new()),
     ]
 }
 
@@ -73,4 +86,132 @@ fn one_of(ctx: &mut Ctx, task: fn() -> ObjectRef<()>) -> Outcome<f64> {
     let tasks = ctx.size(TASKS_ONE_BY_ONE);
     let runtime = kept(ctx)?;
     each(tasks, || repeat(tasks, || runtime.get(&task())))
+}
+
+/// On which node an actor is.
+#[derive(Clone, Copy, PartialEq)]
+enum Where {
+    Near,
+    Far,
+}
+use Where::{Far, Near};
+
+/// Does nothing.
+#[remote]
+struct Idle;
+
+#[remote]
+impl Idle {
+    fn new() -> Self {
+        Self
+    }
+
+    fn nothing(&self) {}
+}
+
+fn idle(runtime: &Runtime, at: Where) -> Outcome<IdleHandle> {
+    let options = match at {
+        // What asks for a CPU is placed where the driver is, if there is one.
+        Near => Idle::options().num_cpus(0.01),
+        Far => Idle::options().resource(FAR, 0.01),
+    };
+    let actor = options.try_remote()?;
+    runtime.get(&actor.nothing())?;
+    Ok(actor)
+}
+
+fn calls(ctx: &mut Ctx, at: Where) -> Outcome<f64> {
+    let calls = ctx.size(TASKS);
+    let runtime = kept(ctx)?;
+    let actor = idle(runtime, at)?;
+    rate(calls, || {
+        let refs: Vec<ObjectRef<()>> = (0..calls).map(|_| actor.nothing()).collect();
+        get_all(runtime, &refs)?;
+        Ok(())
+    })
+}
+
+fn one_call(ctx: &mut Ctx, at: Where) -> Outcome<f64> {
+    let calls = ctx.size(TASKS_ONE_BY_ONE);
+    let runtime = kept(ctx)?;
+    let actor = idle(runtime, at)?;
+    each(calls, || repeat(calls, || runtime.get(&actor.nothing())))
+}
+
+fn made(ctx: &mut Ctx) -> Outcome<f64> {
+    let actors = ctx.size(ACTORS);
+    let runtime = kept(ctx)?;
+    let mut alive = Vec::new();
+    let made = rate(actors, || {
+        alive = (0..actors).map(|_| Idle::options().try_remote()).collect::<Result<Vec<_>, _>>()?;
+        let refs: Vec<ObjectRef<()>> = alive.iter().map(IdleHandle::nothing).collect();
+        get_all(runtime, &refs)?;
+        Ok(())
+    });
+    alive.iter().for_each(|actor| actor.kill());
+    made
+}
+
+/// A driver in a process of its own; it ends when its input is closed.
+struct Driver {
+    child: Child,
+    says: Lines<BufReader<ChildStdout>>,
+}
+
+impl Driver {
+    fn start(address: &str, tasks: usize) -> Outcome<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["--driver", address, &tasks.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let says = BufReader::new(child.stdout.take().ok_or("a driver without output")?).lines();
+        let mut driver = Self { child, says };
+        driver.hear()?;
+        Ok(driver)
+    }
+
+    /// Waits until it has said a line.
+    fn hear(&mut self) -> Outcome<()> {
+        self.says.next().ok_or("a driver has ended")??;
+        Ok(())
+    }
+
+    fn go(&mut self) -> Outcome<()> {
+        Ok(self.child.stdin.as_mut().ok_or("a driver without input")?.write_all(b"go\n")?)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+fn four_drivers(ctx: &mut Ctx) -> Outcome<f64> {
+    let tasks = ctx.size(TASKS) / DRIVERS;
+    let cluster = Cluster::with_resources(&[&[("CPU", WORKERS as f64)]])?;
+    let drivers: Outcome<Vec<Driver>> = (0..DRIVERS).map(|_| Driver::start(cluster.address(), tasks)).collect();
+    let mut drivers = drivers?;
+    rate(tasks * DRIVERS, || {
+        drivers.iter_mut().try_for_each(Driver::go)?;
+        drivers.iter_mut().try_for_each(Driver::hear)
+    })
+}
+
+/// What such a driver does: a line when it is ready, and one when it is done.
+pub(crate) fn drive(address: &str, tasks: usize) -> Outcome<()> {
+    let runtime = Runtime::builder().address(address).init()?;
+    for _ in 0..100 {
+        get_all(&runtime, &[near(), near()])?;
+    }
+    println!("ready");
+    for line in std::io::stdin().lines() {
+        line?;
+        let refs: Vec<ObjectRef<()>> = (0..tasks).map(|_| near()).collect();
+        get_all(&runtime, &refs)?;
+        println!("done");
+    }
+    Ok(())
 }

@@ -4,18 +4,23 @@
 //! at a time and none waiting for the others: asynchronous SGD with a parameter server (Li et al., OSDI 2014). The
 //! images lie in the **object store**, put there once and read where they lie.
 //!
-//! `cargo run --release --example digits` (or `make demo`)
+//! It starts a cluster of three nodes on this machine, each a process with worker processes of its own, and half-way kills
+//! one of them: its tasks run again elsewhere. With `--embedded` the same code runs within this process; with
+//! `ACTINIC_ADDRESS` set, on the cluster that is there.
+//!
+//! `cargo run --release -p digits` (or `make demo`)
 
 mod data;
 mod model;
 mod random;
 mod report;
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
-use actinic::prelude::*;
+use actinic::{cluster::Cluster, prelude::*};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use owo_colors::Style;
+use serde::{Deserialize, Serialize};
 
 use self::{data::Digits, model::Model, random::Random};
 
@@ -26,9 +31,14 @@ const BATCH: usize = 64;
 const EPOCHS: usize = 60;
 const EPOCHS_A_LINE: usize = 6;
 const IN_FLIGHT: usize = 8;
+/// Nodes of the cluster, the head included.
+const NODES: usize = 3;
+/// Pushes between two checkpoints of the parameter server.
+const CHECKPOINT_EVERY: u64 = 100;
 
 /// Holds the weights and moves them against the gradients that come in.
 #[remote]
+#[derive(Serialize, Deserialize)]
 struct ParameterServer {
     weights: Model,
     velocity: Model,
@@ -61,15 +71,22 @@ fn shift(all: Digits, shard: usize) -> Digits {
     all.select(rows).shifted(&mut Random(SEED + shard as u64))
 }
 
-/// One step: the loss on one batch, whose gradient has been pushed.
+/// What a step gives.
+#[derive(Clone, Serialize, Deserialize)]
+struct Step {
+    loss: f32,
+    node: String,
+}
+
+/// One step: the loss on one batch, whose gradient has been pushed, and the node that took it.
 #[remote]
-fn learn(server: ParameterServerHandle, shard: Digits, batch: usize) -> Result<f32, TaskError> {
+fn learn(server: ParameterServerHandle, shard: Digits, batch: usize) -> Result<Step, TaskError> {
     let weights = server.weights().get()?;
     let batches = shard.len() / BATCH;
     let first = batch % batches * BATCH;
     let (gradient, loss) = weights.gradient(&shard.select(first..first + BATCH));
     let _ = server.push(gradient);
-    Ok(loss)
+    Ok(Step { loss, node: Runtime::current()?.node_id().to_string() })
 }
 
 /// What the network reads in each image.
@@ -78,9 +95,19 @@ fn classify(weights: Model, test: Digits) -> Vec<u8> {
     weights.predict(&test.images)
 }
 
-fn main() -> actinic::Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let started = Instant::now();
-    let rt = Runtime::builder().record_graph(100_000).init()?;
+    let embedded = std::env::args().any(|arg| arg == "--embedded");
+    let joins = std::env::var("ACTINIC_ADDRESS").is_ok_and(|address| !address.is_empty());
+    // Each node with a CPU of its own, so that none takes all the work.
+    let of_node: &[(&str, f64)] = &[("CPU", 1.0)];
+    let mut cluster =
+        if embedded || joins { None } else { Some(Cluster::builder().gcs_replicas(3).start(&[of_node; NODES])?) };
+    let mut builder = Runtime::builder().record_graph(100_000);
+    if let Some(cluster) = &cluster {
+        builder = builder.address(cluster.address());
+    }
+    let rt = builder.init()?;
 
     let random = &mut Random(SEED);
     let (train, test) = Digits::load()?.split(HELD_OUT, random);
@@ -90,13 +117,22 @@ fn main() -> actinic::Result<()> {
         "   {} images to learn from, each also moved by a pixel in 8 directions; {HELD_OUT} held out",
         train.len()
     );
-    println!("   {} weights in a parameter server, {IN_FLIGHT} workers at a time\n", HumanCount(first.len() as u64));
+    println!("   {} weights in a parameter server, {IN_FLIGHT} steps at a time", HumanCount(first.len() as u64));
+    if let Some(cluster) = &cluster {
+        println!(
+            "   a cluster of {NODES} nodes on this machine, as processes {:?}; the last is killed half-way",
+            cluster.pids()
+        );
+    }
+    println!();
 
     let steps = EPOCHS * (train.len() * 9 / BATCH);
     let (train, test) = (rt.put(train)?, rt.put(test)?); // into the object store, once
     let shards: Vec<_> = (0..SHARDS).map(|shard| shift.remote(&train, shard)).collect();
-    let server = ParameterServer::remote(first, steps);
-    let losses = train_network(&rt, &server, &shards, &test, steps)?;
+    // Kept by this process, so that no node's loss takes them along.
+    let shards = shards.iter().map(|shard| rt.put(rt.get(shard)?)).collect::<Result<Vec<_>, TaskError>>()?;
+    let server = ParameterServer::options().max_restarts(3).checkpoint_every(CHECKPOINT_EVERY).remote(first, steps);
+    let losses = train_network(&rt, &server, &shards, &test, steps, cluster.as_mut())?;
 
     let answers = rt.get(&classify.remote(server.weights(), &test))?;
     let test = rt.get(&test)?;
@@ -105,31 +141,42 @@ fn main() -> actinic::Result<()> {
     let wrong = report::mistakes(&test, &answers);
     let accuracy = 1.0 - wrong as f64 / test.len() as f64;
     summary(&rt, accuracy, started);
+    rt.shutdown();
     assert!(accuracy >= 0.95, "it should read 95 % of the digits, and read {:.1} %", accuracy * 100.0);
     Ok(())
 }
 
-/// Runs all steps, a few at a time; gives the mean loss of each epoch.
+/// Runs all steps, a few at a time, and kills a node half-way; gives the mean loss of each epoch.
 fn train_network(
     rt: &Runtime,
     server: &ParameterServerHandle,
     shards: &[ObjectRef<Digits>],
     test: &ObjectRef<Digits>,
     steps: usize,
-) -> actinic::Result<Vec<f32>> {
+    mut cluster: Option<&mut Cluster>,
+) -> Result<Vec<f32>, Box<dyn std::error::Error>> {
     let labels = rt.get(test)?.labels;
     let progress = progress_bar(steps);
     let (mut running, mut submitted, mut finished) = (Vec::new(), 0, 0);
     let (mut losses, mut sum) = (Vec::new(), 0.0);
+    let mut by_node: BTreeMap<String, usize> = BTreeMap::new();
     while finished < steps {
+        if finished == steps / 2 {
+            if let Some(node) = cluster.take().and_then(|cluster| cluster.nodes().last_mut()) {
+                node.kill()?;
+                say(&progress, &format!("   killed node {:.8} (process {})", node.card.node, node.pid()));
+            }
+        }
         while running.len() < IN_FLIGHT && submitted < steps {
             running.push(learn.remote(server.clone(), &shards[submitted % SHARDS], submitted / SHARDS));
             submitted += 1;
         }
         let (ready, others) = rt.wait(&running, 1, None)?; // whichever is first
         running = others;
-        for loss in ready {
-            sum += rt.get(&loss)?;
+        for step in ready {
+            let Step { loss, node } = rt.get(&step)?;
+            sum += loss;
+            *by_node.entry(node).or_default() += 1;
             finished += 1;
             progress.inc(1);
             if finished % (steps / EPOCHS) == 0 {
@@ -137,7 +184,9 @@ fn train_network(
                 sum = 0.0;
                 let answers = rt.get(&classify.remote(server.weights(), test))?;
                 let right = answers.iter().zip(labels.as_slice()).filter(|(answer, is)| answer == is).count();
-                show_epoch(&progress, losses.len(), losses[losses.len() - 1], right as f64 / labels.len() as f64);
+                let accuracy = right as f64 / labels.len() as f64;
+                show_epoch(&progress, losses.len(), losses[losses.len() - 1], accuracy, &by_node);
+                by_node.values_mut().for_each(|steps| *steps = 0);
             }
         }
     }
@@ -154,16 +203,21 @@ fn progress_bar(steps: usize) -> ProgressBar {
     bar.with_style(style.expect("the template is well-formed").progress_chars("━╸─"))
 }
 
-fn show_epoch(progress: &ProgressBar, epoch: usize, loss: f32, accuracy: f64) {
+fn show_epoch(progress: &ProgressBar, epoch: usize, loss: f32, accuracy: f64, by_node: &BTreeMap<String, usize>) {
     progress.set_message(format!("loss {loss:.3}, {:.1} % of the held-out digits", accuracy * 100.0));
     if epoch.is_multiple_of(EPOCHS_A_LINE) || epoch == 1 {
-        let line =
-            format!("   epoch {epoch:>3}   loss {loss:.3}   reads {:.1} % of the held-out digits", accuracy * 100.0);
-        if progress.is_hidden() {
-            println!("{line}");
-        } else {
-            progress.println(line);
-        }
+        let nodes: String = by_node.iter().map(|(node, steps)| format!("  {node:.8}: {steps:>3}")).collect();
+        let accuracy = accuracy * 100.0;
+        say(progress, &format!("   epoch {epoch:>3}   loss {loss:.3}   reads {accuracy:.1} %   steps by node {nodes}"));
+    }
+}
+
+/// A line above the bar.
+fn say(progress: &ProgressBar, line: &str) {
+    if progress.is_hidden() {
+        println!("{line}");
+    } else {
+        progress.println(line);
     }
 }
 

@@ -41,6 +41,9 @@ pub struct ActorSpec {
     pub checkpoint_every: Option<u32>,
     /// What it holds while it lives.
     pub resources: ResourceSet,
+    /// The process that made it and keeps it; where there is but one process, none.
+    #[serde(default)]
+    pub owner: Option<ActorLocation>,
 }
 
 /// How long an actor or placement group lives.

@@ -4,7 +4,7 @@
 //! often than a node changes and so is kept apart. Invariant: a dead node never comes back; the process that returns is a
 //! new node with a new id.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +75,7 @@ impl NodeInfo {
 }
 
 /// What must hold of a node's label of some key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LabelMatch {
     /// It is one of these.
     In(Vec<String>),
@@ -87,12 +87,61 @@ pub enum LabelMatch {
     Absent,
 }
 
+impl LabelMatch {
+    /// From Ray's way of writing it: `value`, `!value`, `in(a, b)`, `!in(a, b)`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let (denied, rest) = match text.strip_prefix('!') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let listed = rest.strip_prefix("in(").and_then(|rest| rest.strip_suffix(')'));
+        let values = match listed {
+            Some(list) => list.split(',').map(|value| value.trim().to_owned()).collect(),
+            None => vec![rest.to_owned()],
+        };
+        if denied {
+            Self::NotIn(values)
+        } else {
+            Self::In(values)
+        }
+    }
+}
+
+impl fmt::Display for LabelSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (key, wanted)) in self.0.iter().enumerate() {
+            f.write_str(if index > 0 { ", " } else { "" })?;
+            match wanted {
+                LabelMatch::In(values) => write!(f, "{key} in({})", values.join(", "))?,
+                LabelMatch::NotIn(values) => write!(f, "{key} !in({})", values.join(", "))?,
+                LabelMatch::Exists => write!(f, "{key} present")?,
+                LabelMatch::Absent => write!(f, "{key} absent")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What must hold of a node's labels, by key; all of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LabelSelector(pub BTreeMap<String, LabelMatch>);
 
 impl LabelSelector {
+    /// As this, and that the label `key` fits `text`, in Ray's way of writing it (see [`LabelMatch::parse`]).
+    #[must_use]
+    pub fn with(mut self, key: &str, text: &str) -> Self {
+        self.0.insert(key.to_owned(), LabelMatch::parse(text));
+        self
+    }
+
+    /// Whether nothing is asked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether `labels` fit.
     #[must_use]
     pub fn fits(&self, labels: &BTreeMap<String, String>) -> bool {
@@ -110,6 +159,17 @@ impl LabelSelector {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_selector_is_written_as_in_ray() {
+        let values = |text: &[&str]| text.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+        assert_eq!(LabelMatch::parse("a"), LabelMatch::In(values(&["a"])));
+        assert_eq!(LabelMatch::parse("!a"), LabelMatch::NotIn(values(&["a"])));
+        assert_eq!(LabelMatch::parse("in(a, b)"), LabelMatch::In(values(&["a", "b"])));
+        assert_eq!(LabelMatch::parse("!in(a,b)"), LabelMatch::NotIn(values(&["a", "b"])));
+        let selector = LabelSelector::default().with("zone", "!in(a,b)").with("rack", "1");
+        assert_eq!(selector.to_string(), "rack in(1), zone !in(a, b)");
+    }
 
     #[test]
     fn labels_fit_only_if_every_demand_does() {

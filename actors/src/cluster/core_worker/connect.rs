@@ -66,6 +66,8 @@ pub struct DriverInfo {
 /// A connection to a node that has let this process in.
 pub struct Connection {
     pub(super) stream: UnixStream,
+    /// The node's socket.
+    pub(super) socket: PathBuf,
     /// Who this process is.
     pub welcome: Welcome,
     pub(super) is_driver: bool,
@@ -103,7 +105,7 @@ impl Connection {
             FromNode::Welcome(welcome) => {
                 stream.set_read_timeout(None).map_err(failed)?;
                 stream.set_nonblocking(true).map_err(failed)?;
-                Ok(Self { stream, welcome: *welcome, is_driver })
+                Ok(Self { stream, socket: socket.to_owned(), welcome: *welcome, is_driver })
             }
             FromNode::Refused(why) => Err(ConnectError::Refused(why)),
             _ => Err(ConnectError::Refused("it says what makes no sense here".to_owned())),
@@ -136,9 +138,13 @@ pub fn node_of(address: &str) -> Result<Found, ConnectError> {
 /// # Errors
 /// [`ConnectError`].
 pub fn ask(node: &Found, caller: Caller) -> Result<ClusterStatus, ConnectError> {
-    let socket = node.socket();
-    let failed = |source| ConnectError::Io { socket: socket.clone(), source };
-    let mut stream = call_unix(&socket, &Greeting { version: PROTOCOL_VERSION, caller }).map_err(failed)?;
+    ask_at(&node.socket(), caller)
+}
+
+/// As [`ask`], of the node with this socket.
+pub(super) fn ask_at(socket: &Path, caller: Caller) -> Result<ClusterStatus, ConnectError> {
+    let failed = |source| ConnectError::Io { socket: socket.to_owned(), source };
+    let mut stream = call_unix(socket, &Greeting { version: PROTOCOL_VERSION, caller }).map_err(failed)?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(failed)?;
     match read_frame::<FromNode>(&mut stream).map_err(failed)? {
         FromNode::Status(status) => Ok(*status),

@@ -11,13 +11,13 @@ use std::{
     time::Instant,
 };
 
-use actinic_gcs::{NodeId, ObjectId, TaskId};
+use actinic_gcs::{ActorId, NodeId, ObjectId, TaskId};
 use actix::ArbiterHandle;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{CoreWorker, BUSY_TICK, IDLE_TICK};
+use super::{CoreWorker, Imported, BUSY_TICK, IDLE_TICK, WORK_TICK};
 use crate::{
     cell::{Dependent, Waiter},
     cluster::{
@@ -63,6 +63,18 @@ impl CoreWorker {
             DataFrame::Run(lease, run) => self.run(from, lease, *run),
             DataFrame::Done { lease, task, ran_us, outcomes } => self.done(from, lease, task, ran_us, outcomes),
             DataFrame::Cancel(task) => self.cancel_here(task),
+            DataFrame::Call(actor, run) => self.run_call(from, actor, *run),
+            DataFrame::Answer { actor, task, outcomes } => self.answered(from, actor, task, outcomes),
+            DataFrame::RestartActor(actor) => self.restart_hosted(actor),
+            DataFrame::BorrowActor(actor) => self.borrowed(from, actor),
+            DataFrame::TakeBack { lease, tasks } => self.give_back(from, lease, tasks),
+            DataFrame::GivenBack { lease, tasks } => {
+                let mut effects = Vec::new();
+                let now = self.now();
+                self.state.lock().submit.on_given_back(now, lease, &tasks, &mut effects);
+                self.carry_out(effects);
+                self.tick.notify_one();
+            }
             DataFrame::Fetch(object) => self.asked(from, object),
             DataFrame::Borrow(object) => {
                 if !self.state.lock().refs.on_borrow(object, from) {
@@ -84,7 +96,7 @@ impl CoreWorker {
     /// A task of another process is to run here.
     fn run(self: &Arc<Self>, from: ProcessId, lease: LeaseId, run: RunTask) {
         let Some(node) = self.engine() else { return };
-        let (id, function) = (run.id, run.function);
+        let (id, function, has_gpus) = (run.id, run.function, !run.gpus.is_empty());
         let imported = match self.functions.get(&function) {
             // Decoding runs code of the user's.
             Some(import) => panics::catch(|| import(self, from, run)).unwrap_or_else(|panic| {
@@ -96,30 +108,44 @@ impl CoreWorker {
         match imported {
             Ok(imported) => {
                 imported.task.head().keep_here();
-                self.running.lock().insert(id, Arc::downgrade(&imported.task));
-                let left = AtomicUsize::new(imported.objects.len());
-                let completion = Arc::new(Completion {
-                    core: self.clone(),
-                    owner: from,
-                    lease,
-                    task: id,
-                    came: Instant::now(),
-                    left,
-                    objects: Mutex::new(imported.objects.clone()),
-                });
+                self.serve(lease, has_gpus);
                 let _ = context::with_thread(|thread| {
                     node.submit(&imported.task, thread);
                     node.lane.flush(&thread.outbox);
                 });
-                for object in &imported.objects {
-                    if !object.register(Waiter::Dependent(completion.clone())) {
-                        completion.clone().dependency_ready();
-                    }
-                }
+                self.answer_when_done(from, AnswerTo::Task(lease), imported);
             }
             Err(error) => {
                 let _ =
                     self.to_process(from, &DataFrame::Done { lease, task: id, ran_us: 0, outcomes: vec![Err(error)] });
+            }
+        }
+    }
+
+    /// Sends back what becomes of a task or call that came from another process.
+    pub(super) fn answer_when_done(self: &Arc<Self>, owner: ProcessId, to: AnswerTo, imported: Imported) {
+        let Imported { task, objects } = imported;
+        let id = task.head().id;
+        let first = {
+            let mut running = self.running.lock();
+            running.insert(id, Arc::downgrade(&task));
+            running.len() == 1
+        };
+        if first {
+            self.tick.notify_one();
+        }
+        let completion = Arc::new(Completion {
+            core: self.clone(),
+            owner,
+            to,
+            task: id,
+            came: Instant::now(),
+            left: AtomicUsize::new(objects.len()),
+            objects: Mutex::new(objects.clone()),
+        });
+        for object in &objects {
+            if !object.register(Waiter::Dependent(completion.clone())) {
+                completion.clone().dependency_ready();
             }
         }
     }
@@ -133,6 +159,30 @@ impl CoreWorker {
         let (Some(ended), Some(node)) = (ended, self.engine()) else { return };
         let outcomes = outcomes.into_iter().map(|outcome| outcome.map(|value| self.import(from, value))).collect();
         ended.0.settle(&node, outcomes);
+    }
+
+    /// The owner wants tasks back that have not begun; whoever claims one decides whether it runs here or goes.
+    fn give_back(self: &Arc<Self>, to: ProcessId, lease: LeaseId, mut tasks: Vec<TaskId>) {
+        let Some(node) = self.engine() else { return };
+        tasks.retain(|id| {
+            let task = self.running.lock().get(id).and_then(std::sync::Weak::upgrade);
+            let Some(task) = task.filter(|task| !task.head().is_inflight() && task.head().claim()) else {
+                return false;
+            };
+            if task.head().is_inflight() {
+                // An async task that has begun, and was queued for its next poll.
+                task.head().unclaim();
+                node.enqueue(task, None);
+                return false;
+            }
+            // Its completion, which does not find it there any more, says nothing.
+            self.running.lock().remove(id);
+            task.fail(task.head().cancelled_error());
+            true
+        });
+        if !tasks.is_empty() {
+            let _ = self.to_process_soon(to, &DataFrame::GivenBack { lease, tasks }, true);
+        }
     }
 
     fn cancel_here(&self, task: TaskId) {
@@ -201,10 +251,11 @@ impl CoreWorker {
         for process in all {
             self.process_gone(process, &format!("its node was lost: {reason}"));
         }
+        self.keeper_gone(node, reason);
     }
 }
 
-fn unknown_function(node: &Node) -> TaskError {
+pub(super) fn unknown_function(node: &Node) -> TaskError {
     TaskErrorKind::Failed {
         task: "a task".to_owned(),
         node: node.name.clone(),
@@ -214,11 +265,29 @@ fn unknown_function(node: &Node) -> TaskError {
     .into()
 }
 
-/// Waits for the results of a task that came from another process, and sends them back.
+/// What is answered.
+#[derive(Clone, Copy)]
+pub(super) enum AnswerTo {
+    /// A task, under a lease.
+    Task(LeaseId),
+    /// A call of an actor.
+    Call(ActorId),
+}
+
+impl AnswerTo {
+    fn frame(self, task: TaskId, ran_us: u64, outcomes: Vec<WireOutcome>) -> DataFrame {
+        match self {
+            Self::Task(lease) => DataFrame::Done { lease, task, ran_us, outcomes },
+            Self::Call(actor) => DataFrame::Answer { actor, task, outcomes },
+        }
+    }
+}
+
+/// Waits for the results of a task or call that came from another process, and sends them back.
 struct Completion {
     core: Arc<CoreWorker>,
     owner: ProcessId,
-    lease: LeaseId,
+    to: AnswerTo,
     task: TaskId,
     came: Instant,
     left: AtomicUsize,
@@ -238,15 +307,17 @@ impl Dependent for Completion {
         let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
         let idle = {
             let mut running = self.core.running.lock();
-            running.remove(&self.task);
+            if running.remove(&self.task).is_none() {
+                // It was given back.
+                return;
+            }
             running.is_empty()
         };
         let outcomes = objects.iter().map(|object| self.core.outcome(object, self.owner)).collect();
-        let (lease, task) = (self.lease, self.task);
-        let done = DataFrame::Done { lease, task, ran_us, outcomes };
+        let done = self.to.frame(self.task, ran_us, outcomes);
         if let Err(error) = self.core.to_process_soon(self.owner, &done, idle) {
             let outcomes = vec![Err(super::export::not_sent("a task", error))];
-            let _ = self.core.to_process(self.owner, &DataFrame::Done { lease, task, ran_us, outcomes });
+            let _ = self.core.to_process(self.owner, &self.to.frame(self.task, ran_us, outcomes));
         }
     }
 }
@@ -301,6 +372,8 @@ impl Hears for NodeEars {
                     core.state.lock().submit.on_infeasible(class, &reason, &mut effects);
                     core.carry_out(effects);
                 }
+                FromNode::Group(group, news) => core.on_group(group, news),
+                FromNode::Hopeless { reason, .. } => tracing::warn!("{reason}"),
                 FromNode::Gone { process, reason } => core.process_gone(process, &reason),
                 FromNode::NodeGone { node, reason } => core.all_of_node_gone(node, &reason),
                 FromNode::Relay { from, body } => {
@@ -310,6 +383,9 @@ impl Hears for NodeEars {
                     }
                 }
                 FromNode::Output { process, stderr, text } => print(process, stderr, &text),
+                FromNode::Host(host) => core.host(*host),
+                FromNode::EndActor { actor, reason, drain } => core.end_hosted(actor, &reason, drain),
+                FromNode::Actor { actor, place } => core.on_actor(actor, place),
                 FromNode::Welcome(_) | FromNode::Refused(_) | FromNode::Status(_) => {}
             }
         }
@@ -397,17 +473,23 @@ async fn tick(core: Arc<CoreWorker>) {
         core.tick.notified().await;
         loop {
             let mut effects = Vec::new();
-            let (queued, holds) = {
+            let pause = {
                 let now = core.now();
                 let mut state = core.state.lock();
-                state.submit.on_time(now, &mut effects);
-                (state.submit.has_queued(), state.submit.holds_any())
+                let submit = &mut state.submit;
+                submit.on_time(now, &mut effects);
+                match (submit.has_queued(), submit.has_under_way(), submit.holds_any()) {
+                    (true, ..) => Some(BUSY_TICK),
+                    (_, true, _) => Some(WORK_TICK),
+                    (.., true) => Some(IDLE_TICK),
+                    _ => None,
+                }
             };
             core.carry_out(effects);
-            if !queued && !holds {
-                break;
-            }
-            tokio::time::sleep(if queued { BUSY_TICK } else { IDLE_TICK }).await;
+            let serves = core.engine().is_some_and(|node| core.look_at_rest(&node));
+            let pause = if serves { Some(pause.map_or(WORK_TICK, |pause| pause.min(WORK_TICK))) } else { pause };
+            let Some(pause) = pause else { break };
+            tokio::time::sleep(pause).await;
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{any::Any, sync::Arc};
 use super::{CoreWorker, NotSent, Way};
 use crate::{
     cluster::{
+        calls::RemoteActor,
         peer::{self, Conduit, Liveness, Peer},
         refs::{ForeignRef, SharedRef},
         wire::{Caller, DataFrame, Greeting, ProcessId, ToNode, WireRef, WireValue},
@@ -45,8 +46,17 @@ impl Exporter<'_> {
     /// That something inside of it cannot leave this process.
     pub fn value(&self, parts: impl Into<Parts>) -> Result<WireValue, TaskError> {
         let Parts { meta, buffers, refs } = parts.into();
-        let refs = refs.iter().map(|inner| self.reference(inner)).collect::<Result<_, _>>()?;
-        Ok(WireValue { meta, buffers, refs })
+        let mut actors = Vec::new();
+        let mut wires = Vec::with_capacity(refs.len());
+        for inner in &*refs {
+            if let Ok(actor) = inner.clone().downcast::<RemoteActor>() {
+                actors.push((wires.len() as u32, actor.wire().clone()));
+                wires.push(self.actor(&actor));
+            } else {
+                wires.push(self.reference(inner)?);
+            }
+        }
+        Ok(WireValue { meta, buffers, refs: wires, actors })
     }
 
     fn reference(&self, inner: &AnyRef) -> Result<WireRef, TaskError> {
@@ -55,7 +65,7 @@ impl Exporter<'_> {
             (Some(shared), _) => shared.object.clone(),
             (_, Some(foreign)) => return Ok(self.send(foreign.wire())),
             _ => {
-                let message = "an actor's handle, a queue or the like cannot leave its process in this version";
+                let message = "a handle to an actor of a supervision tree, or a stream, cannot leave its process";
                 let type_name = "a handle".to_owned();
                 return Err(TaskErrorKind::Codec { type_name, message: message.to_owned() }.into());
             }
@@ -72,6 +82,15 @@ impl Exporter<'_> {
         })
     }
 
+    /// A handle to an actor of another process, or of this one's making.
+    fn actor(&self, actor: &Arc<RemoteActor>) -> WireRef {
+        let wire = WireRef { id: actor.object(), owner: actor.owner() };
+        if !actor.wire().detached {
+            self.core.pin_actor(actor, self.to);
+        }
+        wire
+    }
+
     fn send(&self, wire: WireRef) -> WireRef {
         let _ = self.core.state.lock().refs.on_send(wire.id, wire.owner, self.to);
         wire
@@ -82,8 +101,15 @@ impl CoreWorker {
     /// A value that has come from another process.
     #[must_use]
     pub fn import(self: &Arc<Self>, from: ProcessId, value: WireValue) -> Parts {
-        let WireValue { meta, buffers, refs } = value;
-        let refs: Vec<AnyRef> = refs.into_iter().map(|wire| self.receive(from, wire)).collect();
+        let WireValue { meta, buffers, refs, actors } = value;
+        let mut actors = actors.into_iter().peekable();
+        let receive = |(at, wire): (usize, WireRef)| -> AnyRef {
+            match actors.next_if(|(index, _)| *index as usize == at) {
+                Some((_, actor)) => self.receive_actor(from, (wire.id, wire.owner), actor),
+                None => self.receive(from, wire),
+            }
+        };
+        let refs: Vec<AnyRef> = refs.into_iter().enumerate().map(receive).collect();
         Parts { meta, buffers, refs: refs.into() }
     }
 
@@ -120,6 +146,10 @@ impl CoreWorker {
         frame: &DataFrame,
         at_once: bool,
     ) -> Result<(), NotSent> {
+        if to.is_manager() {
+            // A node as the keeper of actors holds nothing that is counted.
+            return Ok(());
+        }
         match self.way_to(to) {
             Way::Direct(conduit) if at_once => conduit.send_now(frame),
             Way::Direct(conduit) => conduit.send(frame),

@@ -1,48 +1,53 @@
 //! Decides on which nodes demands go that their own could not or should not meet.
 //!
-//! Owns: what is known of each node (what it has, and its last word on what is free) and of each demand that spilled over.
-//! All of it is soft: nodes say it again every second, so that any global scheduler can take over from any other.
+//! Owns: what is known of each node (what it has, and its last word on what is free and what waits) and of each demand that
+//! spilled over. All of it is soft: nodes say it again every second, so that any global scheduler can take over from any
+//! other.
 //!
-//! Rules. A demand goes, lease by lease, to the node where it would wait the least: where leases are free to the one with
-//! the most of them, else to the one with the shortest queue for its size. One that its own node can meet in time goes
-//! elsewhere only where it would not wait at all. One that is to be spread goes to all nodes in turn. What no node can ever
-//! hold waits, visibly, until a node joins that can.
+//! Rules. A demand goes, lease by lease, to the node where it would begin soonest: how long it would wait there (the tasks
+//! that wait, times how long they take, over how many run at once) and how long its missing inputs would be on their way
+//! ([`cost`]). One that its own node can meet goes elsewhere only where it would begin sooner; what it has waited already its
+//! own node will let it wait again, so that none starves. One that is to be spread goes to all nodes in turn. Labels of nodes
+//! that must fit do, those that should are preferred where they are free. What no node can ever hold waits, visibly, until
+//! one joins that can; its owner is told once.
 //!
-//! **Invariants:** a node is promised no more of what it said is free than it said; a demand is placed on nodes that live
-//! only; the sum of what was placed is what was asked, or less.
+//! **Invariants:** a node is promised no more of what it said is free than it said, but knowingly, to wait; a demand is placed
+//! on nodes that live only; the sum of what was placed is what was asked, or less.
+
+pub mod cost;
+mod grow;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use actinic_gcs::{spec::NodeSpec, Millis, NodeId, Quantity, ResourceSet};
+use actinic_gcs::{spec::NodeSpec, Millis, NodeId, ResourceSet};
 
-use crate::{
-    cluster::wire::{ClassId, NodeLoad, ProcessId, Spilled},
-    options::SchedulingStrategy,
-};
+use self::cost::Known;
+use crate::cluster::wire::{ClassId, NodeLoad, ProcessId, Spilled};
 
 /// Leases of one demand placed at once; more would only queue.
 pub const PLACED_MAX: u32 = 65_536;
 /// A demand that its node has not repeated for so long is forgotten.
 pub const FORGET_MS: u64 = 3_500;
+/// A demand that no node can meet for so long is told to its owner.
+pub const HOPELESS_MS: u64 = 1_000;
 
 /// What the shell is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GlobalEffect {
     /// Tell a node what it is to grant.
     Place(NodeId, Box<Spilled>),
+    /// Tell an owner that no node there is can meet its demand: it waits for one that can.
+    Hopeless(ProcessId, ClassId, String),
 }
 
-struct Known {
-    spec: NodeSpec,
-    load: NodeLoad,
-    /// Leases placed there since its last word, by what they take.
-    promised: ResourceSet,
-    promised_count: u32,
-}
-
-struct Asked {
+pub(super) struct Asked {
     last: Spilled,
     heard_at: Millis,
+    /// Since when it is known here.
+    since: Millis,
+    /// Since when no node can meet it.
+    hopeless_since: Option<Millis>,
+    told_hopeless: bool,
     placed: BTreeMap<NodeId, u32>,
     /// Whether the nodes are to be told again: what is not told again is forgotten there.
     due: bool,
@@ -66,15 +71,13 @@ impl GlobalCore {
 
     /// A node is there.
     pub fn on_node(&mut self, spec: NodeSpec) {
-        let load = NodeLoad { free: spec.resources.clone(), ..NodeLoad::default() };
-        let known = Known { load, promised: ResourceSet::new(), promised_count: 0, spec };
-        self.nodes.insert(known.spec.id, known);
+        self.nodes.insert(spec.id, Known::new(spec));
     }
 
     /// A node says how it is.
     pub fn on_load(&mut self, node: NodeId, load: NodeLoad) {
         if let Some(known) = self.nodes.get_mut(&node).filter(|known| load.revision >= known.load.revision) {
-            (known.load, known.promised, known.promised_count) = (load, ResourceSet::new(), 0);
+            known.hear(load);
         }
     }
 
@@ -93,6 +96,9 @@ impl GlobalCore {
         let asked = self.asked.entry(key).or_insert_with(|| Asked {
             last: spilled.clone(),
             heard_at: now,
+            since: now,
+            hopeless_since: None,
+            told_hopeless: false,
             placed: BTreeMap::new(),
             due: true,
         });
@@ -103,19 +109,25 @@ impl GlobalCore {
 
     // --- decisions -------------------------------------------------------------------------------------------------
 
-    /// One pass over all demands. Call it once after a batch of events.
+    /// One pass over all demands, those with the least placed first, then the oldest. Call it once after a batch of events.
     pub fn place(&mut self, now: Millis, effects: &mut Vec<GlobalEffect>) {
         self.asked.retain(|_, asked| now.0 < asked.heard_at.0 + FORGET_MS);
-        for asked in self.asked.values_mut() {
+        let order = |asked: &Asked| (asked.placed.values().sum::<u32>(), asked.since);
+        let mut keys: Vec<_> = self.asked.iter().map(|(key, asked)| (order(asked), *key)).collect();
+        keys.sort_unstable();
+        for (_, key) in keys {
+            let Some(asked) = self.asked.get_mut(&key) else { continue };
             let before = asked.placed.clone();
             shrink(asked);
-            grow(asked, &mut self.nodes);
+            grow::grow(now, asked, &mut self.nodes);
+            note_hopeless(now, asked, &self.nodes, effects);
             let due = std::mem::take(&mut asked.due);
             let all: BTreeSet<NodeId> = before.keys().chain(asked.placed.keys()).copied().collect();
             for node in all {
                 let count = asked.placed.get(&node).copied().unwrap_or(0);
                 if due || before.get(&node).copied().unwrap_or(0) != count {
-                    let told = Spilled { want: count, ..asked.last.clone() };
+                    let work = asked.last.work.share(count, asked.last.want);
+                    let told = Spilled { want: count, work, ..asked.last.clone() };
                     effects.push(GlobalEffect::Place(node, Box::new(told)));
                 }
             }
@@ -131,16 +143,47 @@ impl GlobalCore {
         self.nodes.values().map(|known| (&known.spec, &known.load))
     }
 
+    /// What each node has free, as far as is known.
+    #[must_use]
+    pub fn free(&self) -> BTreeMap<NodeId, ResourceSet> {
+        self.nodes.iter().map(|(node, known)| (*node, known.free())).collect()
+    }
+
     /// Demands that no node can ever meet as things are, for people.
     #[must_use]
     pub fn infeasible(&self) -> Vec<String> {
-        let never = |asked: &&Asked| {
-            asked.last.want > 0 && !self.nodes.values().any(|node| node.spec.resources.covers(&asked.last.spec.demand))
-        };
-        let hopeless = self.asked.values().filter(never);
-        let text = |asked: &Asked| format!("{}: {} fits on no node", asked.last.owner, asked.last.spec.demand);
-        hopeless.map(text).collect()
+        let hopeless = self.asked.values().filter(|asked| is_hopeless(asked, &self.nodes));
+        hopeless.map(|asked| format!("{}: {} fits on no node", asked.last.owner, asked.last.spec)).collect()
     }
+}
+
+fn is_hopeless(asked: &Asked, nodes: &BTreeMap<NodeId, Known>) -> bool {
+    asked.last.want > 0 && !nodes.values().any(|known| known.can_hold(&asked.last.spec))
+}
+
+/// Tells the owner, once, of what no node could meet for [`HOPELESS_MS`].
+fn note_hopeless(now: Millis, asked: &mut Asked, nodes: &BTreeMap<NodeId, Known>, effects: &mut Vec<GlobalEffect>) {
+    if !is_hopeless(asked, nodes) {
+        (asked.hopeless_since, asked.told_hopeless) = (None, false);
+        return;
+    }
+    let since = *asked.hopeless_since.get_or_insert(now);
+    if asked.told_hopeless || now.0 < since.0 + HOPELESS_MS {
+        return;
+    }
+    asked.told_hopeless = true;
+    /// Nodes that are named; the rest is counted.
+    const NAMED_MAX: usize = 8;
+    let mut have: Vec<String> = nodes.values().take(NAMED_MAX).map(Known::describe).collect();
+    if nodes.len() > NAMED_MAX {
+        have.push(format!("and {} others", nodes.len() - NAMED_MAX));
+    }
+    let spec = &asked.last.spec;
+    let text = format!(
+        "tasks wait for {spec}, which no node has; the nodes have: {}; they start when one joins that has it",
+        have.join("; ")
+    );
+    effects.push(GlobalEffect::Hopeless(asked.last.owner, asked.last.class, text));
 }
 
 /// Takes back what is not wanted any more, from the node with the most first.
@@ -153,56 +196,6 @@ fn shrink(asked: &mut Asked) {
         *count -= 1;
         over -= 1;
     }
-}
-
-/// Places what is not placed yet.
-fn grow(asked: &mut Asked, nodes: &mut BTreeMap<NodeId, Known>) {
-    let demand = asked.last.spec.demand.clone();
-    let home = asked.last.owner.node;
-    let spread = asked.last.spec.strategy == SchedulingStrategy::Spread;
-    let home_can = nodes.get(&home).is_some_and(|known| known.spec.resources.covers(&demand));
-    let missing = asked.last.want.min(PLACED_MAX).saturating_sub(asked.placed.values().sum());
-    for _ in 0..missing {
-        let candidates = nodes
-            .iter()
-            .filter(|(id, known)| (spread || **id != home) && known.spec.resources.covers(&demand))
-            .map(|(id, known)| (*id, slots(&free_of(known), &demand), queue_of(known, &demand)));
-        let best = if spread {
-            let placed = |id: &NodeId| asked.placed.get(id).copied().unwrap_or(0);
-            candidates.min_by_key(|(id, free, queue)| (placed(id), *queue, u64::MAX - *free, *id))
-        } else {
-            candidates
-                .filter(|(_, free, _)| *free > 0 || !home_can)
-                .min_by_key(|(id, free, queue)| (*free == 0, if *free > 0 { 0 } else { *queue }, u64::MAX - *free, *id))
-        };
-        let Some((node, ..)) = best else { return };
-        *asked.placed.entry(node).or_insert(0) += 1;
-        if let Some(known) = nodes.get_mut(&node) {
-            known.promised.add(&demand);
-            known.promised_count += 1;
-        }
-    }
-}
-
-/// What a node has free, less what was promised since it said so.
-fn free_of(known: &Known) -> ResourceSet {
-    let mut free = known.load.free.clone();
-    for (name, promised) in known.promised.iter() {
-        let left = free.of(name).0.saturating_sub(promised.0);
-        free.set(name, Quantity(left));
-    }
-    free
-}
-
-/// How often `demand` fits.
-fn slots(free: &ResourceSet, demand: &ResourceSet) -> u64 {
-    demand.iter().map(|(name, asked)| free.of(name).0 / asked.0.max(1)).min().unwrap_or(u64::from(u32::MAX))
-}
-
-/// Leases that wait there, in thousandths of what the node can hold at once.
-fn queue_of(known: &Known, demand: &ResourceSet) -> u64 {
-    let waiting = u64::from(known.load.waiting) + u64::from(known.promised_count);
-    waiting * 1_000 / slots(&known.spec.resources, demand).max(1)
 }
 
 #[cfg(test)]

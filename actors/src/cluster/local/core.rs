@@ -5,25 +5,41 @@
 //!
 //! Rules. Local first: a demand is met here as far as resources are free; of several that fit, the one that holds the fewest
 //! leases comes first, then the oldest. What is still unmet after [`SPILL_AFTER_MS`], or can never be met here, or is to be
-//! spread, **spills over** to a global scheduler, which places it on other nodes by name; it is told again every
-//! [`REFRESH_MS`], and what was placed here and is not told again for [`PLACED_MS_MAX`] is forgotten. A demand that holds
-//! nothing for [`RECALL_AFTER_MS`] has one lease recalled from the demand that holds the most.
+//! spread, or has its inputs mostly elsewhere, **spills over** to a global scheduler ([`spill`]), which places it on other
+//! nodes by name; it is told again every [`REFRESH_MS`], and what was placed here and is not told again for
+//! [`PLACED_MS_MAX`] is forgotten. A demand that holds nothing for [`RECALL_AFTER_MS`] has one lease recalled from the
+//! demand that holds the most.
+//!
+//! A lease whose worker **blocks** lends its CPU to others, and keeps the rest. When it goes on, it takes the next CPU that
+//! is free; until then there is one more busy than there are (as in Ray). So tasks that wait for tasks never use all CPUs up.
 //!
 //! **Invariants:** what a lease takes was free, and is free again once it ends; a demand never holds more leases than it
 //! wants by a grant of ours; who is gone holds and wants nothing.
 
+mod bundles;
+mod grant;
+mod look;
+mod spill;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use actinic_gcs::{resources::GPU, Millis, NodeId, ResourceSet};
+use actinic_gcs::{resources::GPU, Millis, NodeId, PlacementGroupId, ResourceSet};
 
+use self::bundles::Groups;
 use crate::{
-    cluster::wire::{ClassId, ClassSpec, Demand, JobCode, LeaseId, NodeLoad, ProcessId, Spilled},
+    cluster::{
+        groups::GroupFrame,
+        wire::{ClassId, ClassSpec, Demand, JobCode, LeaseFor, LeaseId, NodeLoad, ProcessId, Spilled},
+        work::Work,
+    },
     options::SchedulingStrategy,
-    placement::{Lease, NodeResources, PlacementCore, Refusal},
+    placement::{Lease, NodeResources, PlacementCore},
 };
 
 /// How long a demand waits for this node before others are asked.
 pub const SPILL_AFTER_MS: u64 = 10;
+/// How long one that would rather be elsewhere waits for that before this node serves it.
+pub const LOCALITY_MS: u64 = 100;
 /// Between two tellings of what has spilled over.
 pub const REFRESH_MS: u64 = 1_000;
 /// How long a placed demand holds if it is not told again.
@@ -32,6 +48,8 @@ pub const PLACED_MS_MAX: u64 = 3_500;
 pub const RECALL_AFTER_MS: u64 = 100;
 /// Demands of one owner; classes beyond are refused.
 pub const CLASSES_MAX: usize = 4_096;
+/// Leases that lend their CPU at once: each is a worker process that waits for others.
+pub const LENT_MAX: usize = 1_024;
 
 /// What the shell is to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +58,8 @@ pub enum LocalEffect {
     NeedWorker {
         /// The lease.
         lease: LeaseId,
+        /// What it is for.
+        purpose: LeaseFor,
         /// Whose code it runs.
         code: Box<JobCode>,
     },
@@ -64,6 +84,8 @@ pub enum LocalEffect {
     Spill(Box<Spilled>),
     /// Tell a certain node.
     Place(NodeId, Box<Spilled>),
+    /// Tell a node's global scheduler about a group, which may be this one's.
+    Group(NodeId, GroupFrame),
     /// Tell the owner that this can never be.
     Infeasible(ProcessId, ClassId, String),
 }
@@ -81,6 +103,9 @@ struct Wanted {
     code: JobCode,
     spec: ClassSpec,
     want: u32,
+    /// Leases that its owner has of other nodes.
+    elsewhere: u32,
+    work: Work,
     revision: u64,
     held: u32,
     ticket: u64,
@@ -89,9 +114,17 @@ struct Wanted {
     /// What a global scheduler was told last, and when.
     spilled: u32,
     told_at: Millis,
+    /// What the nodes of its placement group were told last.
+    shares: BTreeMap<NodeId, u32>,
     /// When it is forgotten, if it was placed.
     until: Option<Millis>,
     recalled: bool,
+}
+
+impl Wanted {
+    fn unmet(&self) -> u32 {
+        self.want.saturating_sub(self.held).saturating_sub(self.elsewhere)
+    }
 }
 
 /// A worker that serves a lease.
@@ -109,7 +142,15 @@ pub struct Served {
 
 struct Granted {
     key: Key,
-    held: Lease,
+    /// All but its CPUs.
+    rest: Lease,
+    /// Its CPUs; none while it lends them, or has not got them back yet.
+    cpus: Option<Lease>,
+    /// How many CPUs it asks for.
+    cpu_demand: ResourceSet,
+    lends: bool,
+    /// The bundle that it is in, as the placement core calls it.
+    bundle: Option<PlacementGroupId>,
     worker: Option<ProcessId>,
     recalled: bool,
 }
@@ -117,22 +158,43 @@ struct Granted {
 /// The state.
 pub struct LocalCore {
     node: NodeId,
+    labels: BTreeMap<String, String>,
     placement: PlacementCore,
     wanted: BTreeMap<Key, Wanted>,
     leases: BTreeMap<u64, Granted>,
     peers: BTreeSet<NodeId>,
+    groups: Groups,
+    /// Bytes a second at which inputs have come, as a moving average; 0 where none have.
+    bandwidth: u64,
     next: u64,
     revision: u64,
 }
 
 impl LocalCore {
-    /// A node that has these resources, and knows no other.
+    /// A node that has these resources, no labels, and knows no other.
     #[must_use]
     pub fn new(node: NodeId, resources: NodeResources) -> Self {
         let mut placement = PlacementCore::new();
         placement.add_node(node, resources, &mut Vec::new());
-        let (wanted, leases) = (BTreeMap::new(), BTreeMap::new());
-        Self { node, placement, wanted, leases, peers: BTreeSet::new(), next: 0, revision: 0 }
+        Self {
+            node,
+            labels: BTreeMap::new(),
+            placement,
+            wanted: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            peers: BTreeSet::new(),
+            groups: Groups::default(),
+            bandwidth: 0,
+            next: 0,
+            revision: 0,
+        }
+    }
+
+    /// Gives the node its labels.
+    #[must_use]
+    pub fn with_labels(mut self, labels: BTreeMap<String, String>) -> Self {
+        self.labels = labels;
+        self
     }
 
     fn number(&mut self) -> u64 {
@@ -151,60 +213,56 @@ impl LocalCore {
         demand: Demand,
         effects: &mut Vec<LocalEffect>,
     ) {
-        let Demand { class, spec, want, revision } = demand;
-        if let SchedulingStrategy::NodeAffinity { node, soft } = spec.strategy {
+        let Demand { class, spec, want, elsewhere, work, revision } = demand;
+        let wanted = Spilled { owner, code: code.clone(), class, spec, want, work, revision };
+        if let SchedulingStrategy::NodeAffinity { node, soft } = wanted.spec.strategy {
             if node != self.node && self.peers.contains(&node) {
-                let code = code.clone();
-                let placed = Box::new(Spilled { owner, code, class, spec, want, revision });
-                return effects.push(LocalEffect::Place(node, placed));
+                return effects.push(LocalEffect::Place(node, Box::new(wanted)));
             }
             if node != self.node && !soft {
                 let why = format!("node {node} is not there, and no other will do");
                 return effects.push(LocalEffect::Infeasible(owner, class, why));
             }
         }
-        self.want(now, Key { owner, class, placed: false }, code, &spec, want, revision, None);
+        self.want(now, false, wanted, elsewhere);
     }
 
     /// A demand was placed here, or is told again.
     pub fn on_place(&mut self, now: Millis, placed: Spilled) {
-        let Spilled { owner, code, class, spec, want, revision } = placed;
-        let until = Some(Millis(now.0 + PLACED_MS_MAX));
-        self.want(now, Key { owner, class, placed: true }, &code, &spec, want, revision, until);
+        self.want(now, true, placed, 0);
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one demand, field by field")]
-    fn want(
-        &mut self,
-        now: Millis,
-        key: Key,
-        code: &JobCode,
-        spec: &ClassSpec,
-        want: u32,
-        revision: u64,
-        until: Option<Millis>,
-    ) {
-        let classes = self.wanted.range(Key { class: ClassId(0), placed: false, ..key }..);
-        let known = classes.take_while(|(other, _)| other.owner == key.owner).take(CLASSES_MAX).count();
-        if !self.wanted.contains_key(&key) && (want == 0 || known >= CLASSES_MAX) {
+    fn want(&mut self, now: Millis, placed: bool, told: Spilled, elsewhere: u32) {
+        let Spilled { owner, code, class, spec, want, work, revision } = told;
+        let key = Key { owner, class, placed };
+        let classes = self.wanted.range(Key { class: ClassId(0), placed: false, owner }..);
+        let known = classes.take_while(|(other, _)| other.owner == owner).take(CLASSES_MAX).count();
+        // A keeper of actors has a class for each of them.
+        let full = known >= CLASSES_MAX && !owner.is_manager();
+        if !self.wanted.contains_key(&key) && (want == 0 || full) {
             return;
         }
+        let until = placed.then_some(Millis(now.0 + PLACED_MS_MAX));
         let ticket = self.number();
         let wanted = self.wanted.entry(key).or_insert_with(|| Wanted {
-            code: code.clone(),
-            spec: spec.clone(),
+            code,
+            spec,
             want: 0,
+            elsewhere: 0,
+            work: Work::default(),
             revision: 0,
             held: 0,
             ticket,
             unmet_since: None,
             spilled: 0,
             told_at: now,
+            shares: BTreeMap::new(),
             until,
             recalled: false,
         });
         if revision >= wanted.revision {
-            (wanted.want, wanted.revision, wanted.until) = (want, revision, until);
+            (wanted.want, wanted.elsewhere, wanted.revision, wanted.until) = (want, elsewhere, revision, until);
+            wanted.work = work;
         }
     }
 
@@ -212,7 +270,7 @@ impl LocalCore {
     pub fn on_worker(&mut self, lease: LeaseId, worker: ProcessId, effects: &mut Vec<LocalEffect>) {
         let Some(granted) = self.leases.get_mut(&lease.number) else { return effects.push(LocalEffect::Ended(lease)) };
         granted.worker = Some(worker);
-        let gpus = granted.held.devices(GPU).iter().map(|share| share.index).collect();
+        let gpus = granted.rest.devices(GPU).iter().map(|share| share.index).collect();
         let Key { owner, class, .. } = granted.key;
         effects.push(LocalEffect::Grant { owner, class, lease, worker, gpus });
     }
@@ -231,6 +289,29 @@ impl LocalCore {
         if self.end(lease.number) {
             effects.push(LocalEffect::Ended(lease));
         }
+    }
+
+    /// The worker of a lease waits for others: its CPUs are free meanwhile.
+    pub fn on_blocked(&mut self, lease: LeaseId) {
+        let lent = self.leases.values().filter(|granted| granted.lends).count();
+        let Some(granted) = self.leases.get_mut(&lease.number).filter(|_| lent < LENT_MAX) else { return };
+        if let Some(cpus) = granted.cpus.take() {
+            self.placement.release(cpus, &mut Vec::new());
+            granted.lends = true;
+        }
+    }
+
+    /// It goes on, and gets its CPUs back as soon as some are free.
+    pub fn on_unblocked(&mut self, lease: LeaseId) {
+        if let Some(granted) = self.leases.get_mut(&lease.number) {
+            granted.lends = false;
+        }
+    }
+
+    /// Inputs have come to this node: so many bytes in so many microseconds.
+    pub fn on_transfer(&mut self, bytes: u64, took_us: u64) {
+        let measured = bytes.saturating_mul(1_000_000) / took_us.max(1);
+        self.bandwidth = if self.bandwidth == 0 { measured } else { (self.bandwidth / 8 * 7) + measured / 8 }.max(1);
     }
 
     /// A process of any node is gone.
@@ -257,6 +338,7 @@ impl LocalCore {
         let holders = self.leases.values().map(|granted| granted.key.owner);
         let gone: BTreeSet<ProcessId> = owners.into_iter().chain(holders).filter(|owner| owner.node == node).collect();
         gone.into_iter().for_each(|owner| self.on_gone(owner, effects));
+        self.groups_lose_node(node, effects);
     }
 
     // --- decisions -------------------------------------------------------------------------------------------------
@@ -264,195 +346,20 @@ impl LocalCore {
     /// One pass over all that is wanted. Call it once after a batch of events, and when [`LocalCore::deadline`] has come.
     pub fn dispatch(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
         self.wanted.retain(|_, wanted| wanted.until.is_none_or(|until| now < until) || wanted.held > 0);
+        self.forget_uncommitted(now);
+        self.take_cpus_back();
+        self.place_in_groups(now, effects);
         let mut stuck: BTreeSet<Key> = BTreeSet::new();
-        while let Some(key) = self.neediest(&stuck) {
+        while let Some(key) = self.neediest(now, &stuck) {
             if !self.grant(key, effects) {
                 stuck.insert(key);
             }
         }
         self.spill(now, effects);
         self.recall(now, effects);
-        self.wanted.retain(|_, wanted| wanted.want > 0 || wanted.held > 0 || wanted.spilled > 0);
-    }
-
-    /// The unmet demand that holds the fewest leases, the oldest of them.
-    fn neediest(&self, stuck: &BTreeSet<Key>) -> Option<Key> {
-        let here = |key: &Key, wanted: &Wanted| key.placed || wanted.spec.strategy != SchedulingStrategy::Spread;
         self.wanted
-            .iter()
-            .filter(|(key, wanted)| wanted.held < wanted.want && here(key, wanted) && !stuck.contains(key))
-            .min_by_key(|(_, wanted)| (wanted.held, wanted.ticket))
-            .map(|(key, _)| *key)
+            .retain(|_, wanted| wanted.want > 0 || wanted.held > 0 || wanted.spilled > 0 || !wanted.shares.is_empty());
     }
-
-    fn grant(&mut self, key: Key, effects: &mut Vec<LocalEffect>) -> bool {
-        let Some(wanted) = self.wanted.get_mut(&key) else { return false };
-        let Ok(held) = self.placement.allocate_on(self.node, &wanted.spec.demand) else { return false };
-        wanted.held += 1;
-        let code = Box::new(wanted.code.clone());
-        let number = self.number();
-        self.leases.insert(number, Granted { key, held, worker: None, recalled: false });
-        effects.push(LocalEffect::NeedWorker { lease: LeaseId { node: self.node, number }, code });
-        true
-    }
-
-    /// Ends a lease; whether there was one.
-    fn end(&mut self, number: u64) -> bool {
-        let Some(granted) = self.leases.remove(&number) else { return false };
-        self.placement.release(granted.held, &mut Vec::new());
-        if let Some(wanted) = self.wanted.get_mut(&granted.key) {
-            wanted.held -= 1;
-            if granted.recalled {
-                wanted.recalled = false;
-            }
-        }
-        true
-    }
-
-    /// Tells a global scheduler of what is unmet for long, and again from time to time.
-    fn spill(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
-        let alone = self.peers.is_empty();
-        for (key, wanted) in &mut self.wanted {
-            let unmet = wanted.want.saturating_sub(wanted.held);
-            if unmet == 0 {
-                wanted.unmet_since = None;
-            } else if wanted.unmet_since.is_none() {
-                wanted.unmet_since = Some(now);
-            }
-            if key.placed {
-                continue;
-            }
-            let spread = wanted.spec.strategy == SchedulingStrategy::Spread;
-            let never = || {
-                let asked = self.placement.can_ever_fit(&wanted.spec.demand);
-                asked.is_err()
-            };
-            let waited = wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + SPILL_AFTER_MS);
-            let abroad = if unmet > 0 && (spread || waited || never()) { unmet } else { 0 };
-            let stale = wanted.spilled > 0 && now.0 >= wanted.told_at.0 + REFRESH_MS;
-            if (abroad == wanted.spilled && !stale) || (alone && !spread && wanted.spilled == 0) {
-                continue;
-            }
-            (wanted.spilled, wanted.told_at) = (abroad, now);
-            self.revision += 1;
-            effects.push(LocalEffect::Spill(Box::new(Spilled {
-                owner: key.owner,
-                code: wanted.code.clone(),
-                class: key.class,
-                spec: wanted.spec.clone(),
-                want: abroad,
-                revision: self.revision,
-            })));
-        }
-    }
-
-    /// For each demand that holds nothing for long, one lease of the one that holds the most is asked back.
-    fn recall(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
-        let starving: Vec<(Key, ResourceSet)> = self
-            .wanted
-            .iter()
-            .filter(|(_, wanted)| wanted.held == 0 && wanted.want > 0)
-            .filter(|(_, wanted)| wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + RECALL_AFTER_MS))
-            .filter(|(_, wanted)| self.placement.can_ever_fit(&wanted.spec.demand).is_ok())
-            .map(|(key, wanted)| (*key, wanted.spec.demand.clone()))
-            .collect();
-        let under_way = self.leases.values().filter(|granted| granted.recalled).count();
-        for (key, _) in starving.into_iter().skip(under_way) {
-            let richest = self
-                .leases
-                .iter()
-                .filter(|(_, granted)| granted.key != key && !granted.recalled && granted.worker.is_some())
-                .max_by_key(|(number, granted)| {
-                    (self.wanted.get(&granted.key).map_or(0, |wanted| wanted.held), u64::MAX - **number)
-                })
-                .map(|(number, _)| *number);
-            let Some(number) = richest else { return };
-            let Some(granted) = self.leases.get_mut(&number) else { return };
-            granted.recalled = true;
-            effects.push(LocalEffect::Recall(granted.key.owner, LeaseId { node: self.node, number }));
-        }
-    }
-
-    // --- getters ---------------------------------------------------------------------------------------------------
-
-    /// How loaded the node is.
-    #[must_use]
-    pub fn load(&self, workers: u32, revision: u64) -> NodeLoad {
-        let free = self.placement.node(self.node).map(|node| node.free().clone()).unwrap_or_default();
-        let waiting = self.wanted.values().map(|wanted| wanted.want.saturating_sub(wanted.held)).sum();
-        NodeLoad { free, waiting, workers, revision }
-    }
-
-    /// When something is due.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Millis> {
-        let mut due: Option<Millis> = None;
-        for (key, wanted) in &self.wanted {
-            let mut at = |millis: u64| due = Some(due.map_or(Millis(millis), |due| due.min(Millis(millis))));
-            if let Some(since) = wanted.unmet_since {
-                if wanted.spilled == 0 && !key.placed && !self.peers.is_empty() {
-                    at(since.0 + SPILL_AFTER_MS);
-                }
-                if wanted.held == 0 {
-                    at(since.0 + RECALL_AFTER_MS);
-                }
-            }
-            if wanted.spilled > 0 {
-                at(wanted.told_at.0 + REFRESH_MS);
-            }
-            if let Some(until) = wanted.until {
-                at(until.0);
-            }
-        }
-        due
-    }
-
-    /// The workers that serve a lease, and whom.
-    #[must_use]
-    pub fn served(&self) -> Vec<Served> {
-        let granted = self.leases.iter();
-        let served = granted.filter_map(|(lease, granted)| {
-            let retriable = self.wanted.get(&granted.key).is_none_or(|wanted| wanted.spec.retriable);
-            Some(Served { worker: granted.worker?, owner: granted.key.owner, retriable, lease: *lease })
-        });
-        served.collect()
-    }
-
-    /// What waits here, for people.
-    #[must_use]
-    pub fn waiting(&self) -> Vec<String> {
-        let unmet = self.wanted.iter().filter(|(_, wanted)| wanted.held < wanted.want);
-        unmet
-            .map(|(key, wanted)| {
-                let demand = &wanted.spec.demand;
-                let missing = wanted.want - wanted.held;
-                let why = match self.placement.can_ever_fit(demand) {
-                    Err(never) if self.peers.is_empty() => format!("; {never}; a node that has it would start it"),
-                    Err(never) => format!("; not on this node: {never}"),
-                    Ok(()) => String::new(),
-                };
-                format!("{}: {missing} workers with {demand}{why}", key.owner)
-            })
-            .collect()
-    }
-
-    /// Asserts every invariant.
-    ///
-    /// # Panics
-    /// If one does not hold.
-    pub fn sanity_check(&self) {
-        self.placement.sanity_check();
-        for (key, wanted) in &self.wanted {
-            let held = self.leases.values().filter(|granted| granted.key == *key).count();
-            assert_eq!(held, wanted.held as usize, "the leases of a demand are counted");
-        }
-    }
-}
-
-/// Why a refusal may pass.
-#[must_use]
-pub fn is_final(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Infeasible(_))
 }
 
 #[cfg(test)]

@@ -154,6 +154,7 @@ fn welcome(shared: &NodeShared, process: ProcessId, code: &JobCode) -> Welcome {
         cluster: shared.membership.cluster,
         token: (!shared.card.token.is_empty()).then(|| shared.card.token.clone()),
         gcs: shared.gcs_addresses(),
+        head: shared.head_node().unwrap_or(shared.spec.id),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Weak};
 
-use actinic_gcs::{spec::NodeSpec, tables::JobWrite};
+use actinic_gcs::{spec::NodeSpec, tables::JobWrite, NodeId};
 use actix::prelude::*;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -13,16 +13,19 @@ use tokio::net::TcpStream;
 use super::NodeShared;
 use crate::{
     cluster::{
+        actors::ActorEvent,
         global::GlobalEvent,
+        groups::Asker,
         local::LocalEvent,
         peer::{tcp_halves, Conduit, Hears, Liveness, Peer},
-        wire::{FromNode, JobCode, NodeFrame, ProcessId, ToNode},
+        wire::{ActorWhere, ActorWord, FromNode, JobCode, NodeFrame, ProcessId, ToNode},
         workers::PoolEvent,
     },
     gcs_net::{
         wire::{decode, FrameError},
         Visitors,
     },
+    supervision::Exit,
 };
 
 /// What is heard of one process.
@@ -38,6 +41,27 @@ impl ProcessEars {
     }
 }
 
+impl ProcessEars {
+    fn to_keeper(&self, keeper: NodeId, word: ActorWord) {
+        let shared = &self.shared;
+        if keeper == shared.spec.id {
+            return shared.actors(ActorEvent::Word(self.process, Some(self.code.clone()), word));
+        }
+        let code = matches!(word, ActorWord::Declare(_)).then(|| Box::new((*self.code).clone()));
+        if shared.hub.has_node(keeper) {
+            return shared.hub.to_node(keeper, &NodeFrame::Actor { from: self.process, code, word });
+        }
+        let actor = match word {
+            ActorWord::Declare(new) => new.spec.id,
+            ActorWord::Watch(actor) => actor,
+            _ => return,
+        };
+        let reason = format!("the node {keeper} that kept it is gone");
+        let place = ActorWhere::Dead { exit: Exit::Failed(reason.clone()), reason };
+        shared.hub.to_process(self.process, FromNode::Actor { actor, place });
+    }
+}
+
 impl Hears for ProcessEars {
     fn frames(&mut self, frames: Vec<Bytes>) -> Result<(), FrameError> {
         for frame in frames {
@@ -49,7 +73,14 @@ impl Hears for ProcessEars {
                     self.shared.local(LocalEvent::Return(lease));
                 }
                 ToNode::Return(lease) => self.shared.hub.to_node(lease.node, &NodeFrame::Return(lease)),
+                ToNode::Group(ask) => {
+                    let asker = Asker { process: self.process, job: self.code.job };
+                    self.shared.global(GlobalEvent::GroupAsk(asker, Box::new(ask)));
+                }
+                ToNode::Blocked(lease) => self.shared.local(LocalEvent::Blocked(lease)),
+                ToNode::Unblocked(lease) => self.shared.local(LocalEvent::Unblocked(lease)),
                 ToNode::Ready => self.shared.pool(PoolEvent::Ready(self.process.worker)),
+                ToNode::Actor { keeper, word } => self.to_keeper(keeper, word),
                 ToNode::Relay { to, body } => {
                     self.shared.hub.to_process(to, FromNode::Relay { from: self.process, body });
                 }
@@ -85,20 +116,25 @@ impl NodeEars {
             NodeFrame::Hello(_) => {}
             NodeFrame::Load(load) => shared.global(GlobalEvent::Load(self.spec.id, load)),
             NodeFrame::Spilled(spilled) => shared.global(GlobalEvent::Spilled(spilled)),
+            NodeFrame::Group(frame) => shared.group_frame(self.spec.id, frame),
             NodeFrame::Place(placed) => shared.local(LocalEvent::Place(placed)),
-            NodeFrame::Infeasible { owner, class, reason } => {
-                shared.hub.to_process(owner, FromNode::Infeasible { class, reason });
-            }
             // Never further: it has come to where the process is, or nowhere.
             NodeFrame::ForProcess { to, frame } if to.node == shared.spec.id => shared.hub.to_process(to, *frame),
             NodeFrame::ForProcess { .. } => {}
             NodeFrame::Return(lease) => shared.local(LocalEvent::Return(lease)),
             NodeFrame::Gone { process, reason } => {
                 shared.local(LocalEvent::Gone(process));
+                shared.actors(ActorEvent::Gone(process, reason.clone()));
                 shared.hub.to_all_processes(&FromNode::Gone { process, reason });
             }
+            NodeFrame::Actor { from, code, word } => {
+                shared.actors(ActorEvent::Word(from, code.map(|code| Arc::from(code)), word));
+            }
             NodeFrame::HoldReplica { shard } => super::group::hold(shared, shard),
-            NodeFrame::JobGone(job) => shared.pool(PoolEvent::JobGone(job)),
+            NodeFrame::JobGone(job) => {
+                shared.pool(PoolEvent::JobGone(job));
+                shared.global(GlobalEvent::JobGone(job));
+            }
             NodeFrame::FetchExe { exe, offset } => {
                 let (shared, conduit) = (shared.clone(), self.conduit.clone());
                 actix_rt::task::spawn_blocking(move || {
@@ -126,6 +162,7 @@ impl Hears for NodeEars {
             self.shared.others.write().remove(&node);
             self.shared.local(LocalEvent::PeerGone(node));
             self.shared.global(GlobalEvent::NodeGone(node));
+            self.shared.actors(ActorEvent::NodeGone(node, reason.to_owned()));
             self.shared.hub.to_all_processes(&FromNode::NodeGone { node, reason: reason.to_owned() });
         }
     }
@@ -140,6 +177,7 @@ pub(super) fn welcome(shared: &Arc<NodeShared>, spec: NodeSpec, stream: TcpStrea
     shared.others.write().insert(spec.id, spec.clone());
     shared.local(LocalEvent::Peer(spec.id));
     shared.global(GlobalEvent::Node(Box::new(spec.clone())));
+    shared.actors(ActorEvent::Node(spec.id));
     let ears = NodeEars { shared: shared.clone(), spec, conduit: conduit.clone() };
     Peer::start_on(tcp_halves(stream), conduit, Liveness::Remote, ears);
 }

@@ -2,19 +2,20 @@
 //!
 //! Owns: the workers of this node and the leases that wait for one. A core: processes are numbers to it.
 //!
-//! Rules. A worker serves one lease at a time and only leases of its own job. One that is free is taken before another is
-//! started; as many are started as leases wait. When a job comes, workers are started ahead of need. One that is free for
+//! Rules. A worker serves one lease at a time and only leases of its own job, unless the leases are those of actors that ask
+//! for nothing: so many of a job's workers as the node has CPUs host them all, the emptiest the next. One that is free is taken
+//! before another is started; as many are started as leases wait. A worker that hosted an actor of its own ends with it. When a job comes, workers are started ahead of need. One that is free for
 //! [`IDLE_MS_MAX`] ends, but for as many as were started ahead. A job whose workers end [`FAILURES_MAX`] times in a row
 //! before they are ready gets none any more, and is told why.
 //!
-//! **Invariants:** a worker serves at most one lease, and a lease has at most one worker; no worker outlives its job by
+//! **Invariants:** a worker that is not a host of light actors serves at most one lease, and a lease has at most one worker; no worker outlives its job by
 //! more than its end takes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use actinic_gcs::{JobId, Millis, WorkerId};
 
-use crate::cluster::wire::{JobCode, LeaseId};
+use crate::cluster::wire::{JobCode, LeaseFor, LeaseId};
 
 /// How long a worker without a lease is kept.
 pub const IDLE_MS_MAX: u64 = 10_000;
@@ -36,11 +37,15 @@ pub enum PoolEffect {
     NoWorker(LeaseId, String),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     Starting,
     Idle(Millis),
     Serving(LeaseId),
+    /// It hosts one actor, and ends with it.
+    Hosting(LeaseId),
+    /// It hosts actors that ask for nothing.
+    Sharing(BTreeSet<LeaseId>, Millis),
 }
 
 struct Worker {
@@ -50,7 +55,7 @@ struct Worker {
 
 struct Job {
     code: JobCode,
-    waiting: VecDeque<LeaseId>,
+    waiting: VecDeque<(LeaseId, LeaseFor)>,
     failures: u32,
     ahead: usize,
     hopeless: Option<String>,
@@ -61,13 +66,21 @@ pub struct PoolCore {
     workers: BTreeMap<WorkerId, Worker>,
     jobs: BTreeMap<JobId, Job>,
     next: u32,
+    hosts_max: usize,
 }
 
 impl PoolCore {
     /// A pool whose workers are numbered from `first` on.
     #[must_use]
     pub fn new() -> Self {
-        Self { workers: BTreeMap::new(), jobs: BTreeMap::new(), next: 0 }
+        Self { workers: BTreeMap::new(), jobs: BTreeMap::new(), next: 0, hosts_max: 1 }
+    }
+
+    /// So many workers of a job, and one at the least, host its light actors.
+    #[must_use]
+    pub fn with_hosts_max(mut self, hosts: usize) -> Self {
+        self.hosts_max = hosts.max(1);
+        self
     }
 
     /// A number for one more process of this node.
@@ -92,21 +105,19 @@ impl PoolCore {
     }
 
     /// A lease wants a worker.
-    pub fn on_need(&mut self, lease: LeaseId, code: &JobCode, effects: &mut Vec<PoolEffect>) {
+    pub fn on_need(&mut self, lease: LeaseId, purpose: LeaseFor, code: &JobCode, effects: &mut Vec<PoolEffect>) {
         self.on_job(code, 0, effects);
-        let Some(job) = self.jobs.get_mut(&code.job) else { return };
+        let Some(job) = self.jobs.get(&code.job) else { return };
         if let Some(reason) = &job.hopeless {
             return effects.push(PoolEffect::NoWorker(lease, reason.clone()));
         }
-        let idle = self
-            .workers
-            .iter_mut()
-            .find(|(_, worker)| worker.job == code.job && matches!(worker.phase, Phase::Idle(_)));
-        if let Some((id, worker)) = idle {
-            worker.phase = Phase::Serving(lease);
-            return effects.push(PoolEffect::Assign(lease, *id));
+        if let Some(id) = self.find(code.job, purpose) {
+            self.take(id, lease, purpose);
+            return effects.push(PoolEffect::Assign(lease, id));
         }
-        job.waiting.push_back(lease);
+        if let Some(job) = self.jobs.get_mut(&code.job) {
+            job.waiting.push_back((lease, purpose));
+        }
         self.start_missing(code.job, effects);
     }
 
@@ -114,21 +125,41 @@ impl PoolCore {
     pub fn on_ready(&mut self, now: Millis, worker: WorkerId, effects: &mut Vec<PoolEffect>) {
         let Some(found) = self.workers.get_mut(&worker) else { return effects.push(PoolEffect::Stop(worker)) };
         found.phase = Phase::Idle(now);
-        if let Some(job) = self.jobs.get_mut(&found.job) {
-            job.failures = 0;
+        let job = found.job;
+        match self.jobs.get_mut(&job) {
+            Some(job) => job.failures = 0,
+            None => return effects.push(PoolEffect::Stop(worker)),
         }
-        self.serve_next(worker, effects);
+        self.serve(job, effects);
     }
 
     /// A lease has ended: its worker is free, or it needs none any more.
     pub fn on_ended(&mut self, now: Millis, lease: LeaseId, effects: &mut Vec<PoolEffect>) {
-        self.jobs.values_mut().for_each(|job| job.waiting.retain(|waiting| *waiting != lease));
-        let serving = self.workers.iter_mut().find(|(_, worker)| worker.phase == Phase::Serving(lease));
-        if let Some((id, worker)) = serving {
-            let id = *id;
-            worker.phase = Phase::Idle(now);
-            self.serve_next(id, effects);
+        self.jobs.values_mut().for_each(|job| job.waiting.retain(|(waiting, _)| *waiting != lease));
+        let serves = |phase: &Phase| match phase {
+            Phase::Serving(own) | Phase::Hosting(own) => *own == lease,
+            Phase::Sharing(leases, _) => leases.contains(&lease),
+            Phase::Starting | Phase::Idle(_) => false,
+        };
+        let Some((id, worker)) = self.workers.iter_mut().find(|(_, worker)| serves(&worker.phase)) else { return };
+        let (id, job) = (*id, worker.job);
+        match &mut worker.phase {
+            // What an actor leaves behind in its process nobody else is to find.
+            Phase::Hosting(_) => {
+                self.workers.remove(&id);
+                effects.push(PoolEffect::Stop(id));
+            }
+            Phase::Sharing(leases, since) => {
+                leases.remove(&lease);
+                *since = now;
+            }
+            phase => *phase = Phase::Idle(now),
         }
+        if !self.jobs.contains_key(&job) {
+            return effects.push(PoolEffect::Stop(id));
+        }
+        self.serve(job, effects);
+        self.start_missing(job, effects);
     }
 
     /// A worker process has ended.
@@ -140,7 +171,7 @@ impl PoolCore {
             if job.failures >= FAILURES_MAX {
                 let why = format!("{FAILURES_MAX} workers in a row ended before they were ready; the last: {reason}");
                 let waiting = std::mem::take(&mut job.waiting);
-                effects.extend(waiting.into_iter().map(|lease| PoolEffect::NoWorker(lease, why.clone())));
+                effects.extend(waiting.into_iter().map(|(lease, _)| PoolEffect::NoWorker(lease, why.clone())));
                 job.hopeless = Some(why);
                 return;
             }
@@ -153,7 +184,7 @@ impl PoolCore {
         self.workers.retain(|_, worker| worker.job != job || worker.phase != Phase::Starting);
         if let Some(job) = self.jobs.get_mut(&job) {
             let waiting = std::mem::take(&mut job.waiting);
-            effects.extend(waiting.into_iter().map(|lease| PoolEffect::NoWorker(lease, reason.to_owned())));
+            effects.extend(waiting.into_iter().map(|(lease, _)| PoolEffect::NoWorker(lease, reason.to_owned())));
             job.hopeless = Some(reason.to_owned());
         }
     }
@@ -170,7 +201,11 @@ impl PoolCore {
         let mut kept: BTreeMap<JobId, usize> = BTreeMap::new();
         let mut ended = Vec::new();
         for (id, worker) in &self.workers {
-            let Phase::Idle(since) = worker.phase else { continue };
+            let since = match &worker.phase {
+                Phase::Idle(since) => *since,
+                Phase::Sharing(leases, since) if leases.is_empty() => *since,
+                _ => continue,
+            };
             let keep = self.jobs.get(&worker.job).map_or(0, |job| job.ahead);
             let kept = kept.entry(worker.job).or_insert(0);
             *kept += 1;
@@ -186,12 +221,58 @@ impl PoolCore {
 
     // --- decisions -------------------------------------------------------------------------------------------------
 
-    fn serve_next(&mut self, worker: WorkerId, effects: &mut Vec<PoolEffect>) {
-        let Some(free) = self.workers.get_mut(&worker) else { return };
-        let Some(job) = self.jobs.get_mut(&free.job) else { return effects.push(PoolEffect::Stop(worker)) };
-        if let Some(lease) = job.waiting.pop_front() {
-            free.phase = Phase::Serving(lease);
-            effects.push(PoolEffect::Assign(lease, worker));
+    /// Gives the leases of a job that wait to workers that can take them, the oldest first.
+    fn serve(&mut self, job: JobId, effects: &mut Vec<PoolEffect>) {
+        let Some(of) = self.jobs.get_mut(&job) else { return };
+        let (mut waiting, mut left) = (std::mem::take(&mut of.waiting), VecDeque::new());
+        let (mut no_idle, mut no_host) = (false, false);
+        while let Some((lease, purpose)) = (!(no_idle && no_host)).then(|| waiting.pop_front()).flatten() {
+            let none = if purpose == LeaseFor::LightActor { &mut no_host } else { &mut no_idle };
+            match (!*none).then(|| self.find(job, purpose)).flatten() {
+                Some(id) => {
+                    self.take(id, lease, purpose);
+                    effects.push(PoolEffect::Assign(lease, id));
+                }
+                None => {
+                    *none = true;
+                    left.push_back((lease, purpose));
+                }
+            }
+        }
+        left.append(&mut waiting);
+        if let Some(of) = self.jobs.get_mut(&job) {
+            of.waiting = left;
+        }
+    }
+
+    /// A worker that can take a lease now.
+    fn find(&self, job: JobId, purpose: LeaseFor) -> Option<WorkerId> {
+        let of_job = || self.workers.iter().filter(|(_, worker)| worker.job == job);
+        let idle = || of_job().find(|(_, worker)| matches!(worker.phase, Phase::Idle(_))).map(|(id, _)| *id);
+        if purpose != LeaseFor::LightActor {
+            return idle();
+        }
+        let sharing = || {
+            of_job().filter_map(|(id, worker)| match &worker.phase {
+                Phase::Sharing(leases, _) => Some((leases.len(), *id)),
+                _ => None,
+            })
+        };
+        let emptiest = || sharing().min().map(|(_, id)| id);
+        if sharing().count() < self.hosts_max {
+            idle().or_else(emptiest)
+        } else {
+            emptiest()
+        }
+    }
+
+    fn take(&mut self, id: WorkerId, lease: LeaseId, purpose: LeaseFor) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        match (purpose, &mut worker.phase) {
+            (LeaseFor::Tasks, phase) => *phase = Phase::Serving(lease),
+            (LeaseFor::Actor, phase) => *phase = Phase::Hosting(lease),
+            (LeaseFor::LightActor, Phase::Sharing(leases, _)) => drop(leases.insert(lease)),
+            (LeaseFor::LightActor, phase) => *phase = Phase::Sharing(BTreeSet::from([lease]), Millis(0)),
         }
     }
 
@@ -200,9 +281,14 @@ impl PoolCore {
         if of.hopeless.is_some() {
             return;
         }
-        let all = self.workers.values().filter(|worker| worker.job == job).count();
-        let starting = self.workers.values().filter(|w| w.job == job && w.phase == Phase::Starting).count();
-        let missing = of.waiting.len().saturating_sub(starting).max(of.ahead.saturating_sub(all));
+        let of_job = || self.workers.values().filter(|worker| worker.job == job);
+        let all = of_job().count();
+        let starting = of_job().filter(|worker| worker.phase == Phase::Starting).count();
+        let sharing = of_job().filter(|worker| matches!(worker.phase, Phase::Sharing(..))).count();
+        // Light actors need no more hosts than there may be.
+        let light = of.waiting.iter().filter(|(_, purpose)| *purpose == LeaseFor::LightActor).count();
+        let needed = of.waiting.len() - light + light.min(self.hosts_max.saturating_sub(sharing));
+        let missing = needed.saturating_sub(starting).max(of.ahead.saturating_sub(all));
         let code = of.code.clone();
         for _ in 0..missing.min(STARTING_MAX.saturating_sub(starting)) {
             let worker = self.number();
@@ -236,21 +322,19 @@ impl PoolCore {
     /// # Panics
     /// If one does not hold.
     pub fn sanity_check(&self) {
-        let mut serving: Vec<LeaseId> = self
-            .workers
-            .values()
-            .filter_map(|worker| match worker.phase {
-                Phase::Serving(lease) => Some(lease),
-                _ => None,
-            })
-            .collect();
+        let leases = |phase: &Phase| match phase {
+            Phase::Serving(lease) | Phase::Hosting(lease) => vec![*lease],
+            Phase::Sharing(leases, _) => leases.iter().copied().collect(),
+            Phase::Starting | Phase::Idle(_) => Vec::new(),
+        };
+        let mut serving: Vec<LeaseId> = self.workers.values().flat_map(|worker| leases(&worker.phase)).collect();
         serving.sort_unstable();
         let count = serving.len();
         serving.dedup();
         assert_eq!(serving.len(), count, "a lease has one worker");
         for job in self.jobs.values() {
             assert!(
-                job.waiting.iter().all(|lease| serving.binary_search(lease).is_err()),
+                job.waiting.iter().all(|(lease, _)| serving.binary_search(lease).is_err()),
                 "who is served waits no more"
             );
         }

@@ -48,7 +48,10 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
         self.inner.lock().core.created(reason.is_none());
         match reason {
             None => {
-                self.node.gcs.actor_alive(self.id);
+                match self.node.keeper_of(self.id) {
+                    Some(cluster) => cluster.hosted_up(self.id),
+                    None => self.node.gcs.actor_alive(self.id),
+                }
                 self.node.supervisor.alive(self.id);
             }
             Some(reason) => self.report_crash(reason),
@@ -151,6 +154,10 @@ impl<A: Send + Sync + 'static> AnyActor for ActorCell<A> {
 
     fn phase(&self) -> Phase {
         self.inner.lock().core.phase()
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
+        self
     }
 
     fn load(&self) -> (usize, usize) {

@@ -259,7 +259,10 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
             if checkpoints.every > 0 && done.is_multiple_of(checkpoints.every) {
                 match (checkpoints.save)(state) {
                     Ok(bytes) => {
-                        self.node.gcs.checkpoint(self.id, done, &bytes);
+                        match self.node.keeper_of(self.id) {
+                            Some(cluster) => cluster.hosted_checkpoint(self.id, done, &bytes),
+                            None => self.node.gcs.checkpoint(self.id, done, &bytes),
+                        }
                         *self.checkpoint.lock() = Some(bytes);
                     }
                     Err(error) => tracing::error!(actor = %self.label, %error, "a checkpoint could not be saved"),

@@ -1,9 +1,15 @@
 //! Where spilled demands go, in a world of a few nodes.
 
-use actinic_gcs::{resources::CPU, JobId, WorkerId};
+use actinic_gcs::{resources::CPU, spec::LabelSelector, JobId, ResourceSet, WorkerId};
 
 use super::*;
-use crate::cluster::wire::{ClassSpec, ExeHash, JobCode};
+use crate::{
+    cluster::{
+        wire::{ClassSpec, ExeHash, JobCode},
+        work::{InputBytes, Work},
+    },
+    options::SchedulingStrategy,
+};
 
 fn node(id: u128, cpus: f64) -> NodeSpec {
     NodeSpec {
@@ -30,8 +36,9 @@ fn spilled(want: u32, cpus: f64, strategy: SchedulingStrategy, revision: u64) ->
         env: Vec::new(),
         functions: 0,
     };
-    let spec = ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy, retriable: true };
-    Spilled { owner, code, class: ClassId(0), spec, want, revision }
+    let demand = ResourceSet::new().with(CPU, cpus);
+    let spec = ClassSpec { demand, strategy, retriable: true, ..ClassSpec::default() };
+    Spilled { owner, code, class: ClassId(0), spec, want, work: Work::default(), revision }
 }
 
 fn core(nodes: &[(u128, f64)]) -> GlobalCore {
@@ -43,7 +50,11 @@ fn core(nodes: &[(u128, f64)]) -> GlobalCore {
 fn placed(core: &mut GlobalCore, now: u64) -> Vec<(u128, u32)> {
     let mut effects = Vec::new();
     core.place(Millis(now), &mut effects);
-    effects.into_iter().map(|GlobalEffect::Place(node, told)| (node.0, told.want)).collect()
+    let place = |effect| match effect {
+        GlobalEffect::Place(node, told) => Some((node.0, told.want)),
+        GlobalEffect::Hopeless(..) => None,
+    };
+    effects.into_iter().filter_map(place).collect()
 }
 
 #[test]
@@ -66,7 +77,7 @@ fn no_node_is_promised_more_than_it_has() {
 #[test]
 fn what_home_can_never_hold_waits_where_it_can_be_held() {
     let mut core = core(&[(1, 2.0), (2, 8.0)]);
-    core.on_load(NodeId(2), NodeLoad { free: ResourceSet::new(), waiting: 3, workers: 1, revision: 1 });
+    core.on_load(NodeId(2), NodeLoad { waiting: 3, workers: 1, revision: 1, ..NodeLoad::default() });
     core.on_spilled(Millis(0), spilled(1, 4.0, SchedulingStrategy::Default, 1));
     assert_eq!(placed(&mut core, 0), [(2, 1)]);
 }
@@ -116,4 +127,91 @@ fn nothing_is_told_twice_but_when_it_was_asked_again() {
     assert_eq!(placed(&mut core, 1), []);
     core.on_spilled(Millis(2), spilled(1, 1.0, SchedulingStrategy::Default, 2));
     assert_eq!(placed(&mut core, 2), [(2, 1)]);
+}
+
+/// A node on which nothing is free, and where tasks wait for so many microseconds in all.
+fn busy(wait_us: u64) -> NodeLoad {
+    NodeLoad { waiting: 1, tasks: 10, task_us: wait_us / 10, workers: 1, revision: 1, ..NodeLoad::default() }
+}
+
+fn with_inputs(at: u128, bytes: u64, task_us: u64) -> Spilled {
+    let inputs = InputBytes::new(bytes, [(NodeId(at), bytes)]);
+    let work = Work { tasks: 1, task_us, inputs };
+    Spilled { work, ..spilled(1, 1.0, SchedulingStrategy::Default, 1) }
+}
+
+#[test]
+fn locality_wins_where_a_transfer_costs_more_than_the_wait() {
+    let mut core = core(&[(1, 0.0), (2, 1.0), (3, 1.0)]);
+    core.on_load(NodeId(2), busy(20_000));
+    // A GiB a second: the inputs would take 100 ms to node 3, where something is free.
+    core.on_spilled(Millis(0), with_inputs(2, (1 << 30) / 10, 1_000));
+    assert_eq!(placed(&mut core, 0), [(2, 1)]);
+}
+
+#[test]
+fn a_long_queue_wins_over_locality() {
+    let mut core = core(&[(1, 0.0), (2, 1.0), (3, 1.0)]);
+    core.on_load(NodeId(2), busy(500_000));
+    core.on_spilled(Millis(0), with_inputs(2, (1 << 30) / 10, 1_000));
+    assert_eq!(placed(&mut core, 0), [(3, 1)]);
+}
+
+#[test]
+fn a_measured_bandwidth_counts() {
+    let mut core = core(&[(1, 0.0), (2, 1.0), (3, 1.0)]);
+    core.on_load(NodeId(2), busy(20_000));
+    let free = ResourceSet::new().with(CPU, 1.0);
+    core.on_load(NodeId(3), NodeLoad { free, bandwidth: 100 << 30, revision: 1, ..NodeLoad::default() });
+    core.on_spilled(Millis(0), with_inputs(2, (1 << 30) / 10, 1_000));
+    assert_eq!(placed(&mut core, 0), [(3, 1)]);
+}
+
+#[test]
+fn inputs_at_home_keep_a_demand_there_until_it_has_waited_as_long_as_they_would_be_on_their_way() {
+    let mut core = core(&[(1, 1.0), (2, 1.0)]);
+    core.on_load(NodeId(1), busy(0));
+    core.on_spilled(Millis(0), with_inputs(1, (1 << 30) / 10, 1_000));
+    assert_eq!(placed(&mut core, 0), []);
+    assert_eq!(placed(&mut core, 99), []);
+    assert_eq!(placed(&mut core, 101), [(2, 1)], "it does not starve for its inputs");
+}
+
+#[test]
+fn of_two_busy_nodes_the_one_with_less_work_is_chosen() {
+    let mut core = core(&[(1, 0.0), (2, 1.0), (3, 1.0)]);
+    core.on_load(NodeId(2), NodeLoad { tasks: 1, ..busy(90_000_000) });
+    core.on_load(NodeId(3), NodeLoad { tasks: 500, ..busy(100) });
+    core.on_spilled(Millis(0), spilled(1, 1.0, SchedulingStrategy::Default, 1));
+    assert_eq!(placed(&mut core, 0), [(3, 1)], "five hundred short tasks are less than one long one");
+}
+
+#[test]
+fn labels_are_heeded() {
+    let mut core = core(&[(1, 0.0)]);
+    for (id, zone) in [(2, "a"), (3, "b"), (4, "c")] {
+        let labels = BTreeMap::from([("zone".to_owned(), zone.to_owned())]);
+        core.on_node(NodeSpec { labels, ..node(id, if id == 4 { 1.0 } else { 4.0 }) });
+    }
+    let zone = |text: &str| LabelSelector::default().with("zone", text);
+    let mut hard = spilled(1, 1.0, SchedulingStrategy::Default, 1);
+    hard.spec.labels = zone("!in(a, c)");
+    core.on_spilled(Millis(0), hard);
+    assert_eq!(placed(&mut core, 0), [(3, 1)]);
+    let strategy = SchedulingStrategy::NodeLabel { hard: zone("in(a,c)"), soft: zone("c") };
+    core.on_spilled(Millis(0), Spilled { class: ClassId(1), ..spilled(2, 1.0, strategy, 2) });
+    assert_eq!(placed(&mut core, 0), [(2, 1), (4, 1)], "the preferred one as long as it has room");
+}
+
+#[test]
+fn an_owner_is_told_once_that_no_node_can_meet_its_demand() {
+    let mut core = core(&[(1, 2.0)]);
+    core.on_spilled(Millis(0), spilled(1, 4.0, SchedulingStrategy::Default, 1));
+    let mut effects = Vec::new();
+    (0..HOPELESS_MS).step_by(100).for_each(|now| core.place(Millis(now), &mut effects));
+    assert_eq!(effects, []);
+    core.place(Millis(HOPELESS_MS), &mut effects);
+    core.place(Millis(HOPELESS_MS + 1), &mut effects);
+    let [GlobalEffect::Hopeless(.., text)] = &effects[..] else { panic!("{effects:?}") };
+    assert!(text.contains("{CPU: 4}") && text.contains("{CPU: 2}"), "{text}");
 }

@@ -3,7 +3,10 @@
 use actinic_gcs::{resources::CPU, JobId, WorkerId};
 
 use super::*;
-use crate::cluster::wire::ExeHash;
+use crate::cluster::{wire::ExeHash, work::InputBytes};
+
+mod bundles;
+mod elsewhere;
 
 fn process(node: u128, worker: u32) -> ProcessId {
     ProcessId { node: NodeId(node), worker: WorkerId(worker) }
@@ -23,18 +26,21 @@ fn code(owner: ProcessId) -> JobCode {
 }
 
 fn spec(cpus: f64, strategy: SchedulingStrategy) -> ClassSpec {
-    ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy, retriable: true }
+    ClassSpec { demand: ResourceSet::new().with(CPU, cpus), strategy, retriable: true, ..ClassSpec::default() }
 }
 
 struct Kit {
     core: LocalCore,
+    elsewhere: u32,
+    work: Work,
     effects: Vec<LocalEffect>,
     revision: u64,
 }
 
 fn kit(cpus: f64) -> Kit {
     let resources = NodeResources::new(ResourceSet::new().with(CPU, cpus));
-    Kit { core: LocalCore::new(NodeId(1), resources), effects: Vec::new(), revision: 0 }
+    let core = LocalCore::new(NodeId(1), resources);
+    Kit { core, elsewhere: 0, work: Work::default(), effects: Vec::new(), revision: 0 }
 }
 
 impl Kit {
@@ -45,7 +51,8 @@ impl Kit {
     fn ask(&mut self, now: u64, owner: u32, spec: ClassSpec, want: u32) -> Vec<LocalEffect> {
         self.revision += 1;
         let (owner, revision) = (process(1, owner), self.revision);
-        let demand = Demand { class: ClassId(0), spec, want, revision };
+        let (elsewhere, work) = (self.elsewhere, self.work.clone());
+        let demand = Demand { class: ClassId(0), spec, want, elsewhere, work, revision };
         self.core.on_demand(Millis(now), owner, &code(owner), demand, &mut self.effects);
         self.pass(now)
     }
@@ -103,7 +110,8 @@ fn a_late_word_changes_nothing() {
     let mut kit = kit(1.0);
     kit.demand(0, 1, 1.0, 0);
     let owner = process(1, 1);
-    let late = Demand { class: ClassId(0), spec: spec(1.0, SchedulingStrategy::Default), want: 1, revision: 9 };
+    let (class, spec, work) = (ClassId(0), spec(1.0, SchedulingStrategy::Default), Work::default());
+    let late = Demand { class, spec, want: 1, elsewhere: 0, work, revision: 9 };
     let older = Demand { want: 0, revision: 8, ..late.clone() };
     kit.core.on_demand(Millis(0), owner, &code(owner), late, &mut kit.effects);
     kit.core.on_demand(Millis(0), owner, &code(owner), older, &mut kit.effects);
@@ -160,7 +168,7 @@ fn what_was_placed_here_is_forgotten_unless_it_is_told_again() {
     let mut kit = kit(0.0);
     let owner = process(2, 1);
     let (class, spec) = (ClassId(0), spec(1.0, SchedulingStrategy::Default));
-    let placed = Spilled { owner, code: code(owner), class, spec, want: 1, revision: 1 };
+    let placed = Spilled { owner, code: code(owner), class, spec, want: 1, work: Work::default(), revision: 1 };
     kit.core.on_place(Millis(0), placed);
     kit.pass(PLACED_MS_MAX - 1);
     assert_eq!(kit.core.load(0, 0).waiting, 1);

@@ -3,7 +3,8 @@
 use actinic_gcs::{resources::CPU, JobId, ResourceSet, WorkerId};
 
 use super::*;
-use crate::options::SchedulingStrategy;
+
+mod worlds;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Job(u64, bool);
@@ -16,7 +17,14 @@ impl Queued for Job {
     fn claim(&self) -> bool {
         self.1
     }
+
+    fn function(&self) -> u64 {
+        self.0 / FUNCTION_BASE
+    }
 }
+
+/// Tasks from here on run another function.
+const FUNCTION_BASE: u64 = 1_000_000;
 
 struct Kit {
     core: SubmitCore<Job>,
@@ -27,7 +35,7 @@ struct Kit {
 fn kit() -> Kit {
     let mut core = SubmitCore::default();
     let demand = ResourceSet::new().with(CPU, 1.0);
-    let class = core.class(&ClassSpec { demand, strategy: SchedulingStrategy::Default, retriable: true });
+    let class = core.class(&ClassSpec { demand, retriable: true, ..ClassSpec::default() });
     Kit { core, class, effects: Vec::new() }
 }
 
@@ -177,4 +185,94 @@ fn what_can_never_run_is_told_for_each_task() {
     kit.take();
     kit.core.on_infeasible(kit.class, "no node has so much", &mut kit.effects);
     assert_eq!(kit.take().len(), 2);
+}
+
+#[test]
+fn one_long_function_does_not_keep_short_ones_from_travelling_in_crowds() {
+    let mut kit = kit();
+    let other = |task| Job(task + FUNCTION_BASE, true);
+    kit.submit(0..2);
+    kit.grant(1);
+    kit.take();
+    kit.done(1, 0, 10);
+    kit.done(1, 1, 10);
+    kit.take();
+    kit.core.on_submit(kit.class, other(1), &mut kit.effects);
+    kit.submit(2..10);
+    assert_eq!(kit.sent(), [(1, FUNCTION_BASE + 1)], "nobody knows how long the other takes: it is alone");
+    kit.core.on_done(Millis(0), lease(1), other(1).id(), 1_000_000, &mut kit.effects);
+    assert_eq!(kit.sent().len(), 8);
+}
+
+#[test]
+fn what_waits_behind_a_long_task_is_taken_back_and_goes_elsewhere_in_its_order() {
+    let mut kit = kit();
+    kit.submit(0..1);
+    kit.grant(1);
+    kit.take();
+    kit.done(1, 0, 10);
+    kit.submit(1..5);
+    assert_eq!(kit.sent().len(), 4);
+    kit.core.on_time(Millis(0), &mut kit.effects);
+    kit.core.on_time(Millis(STALLED_MS - 1), &mut kit.effects);
+    assert_eq!(kit.take(), []);
+    kit.core.on_time(Millis(STALLED_MS), &mut kit.effects);
+    let ids = |tasks: &[u64]| tasks.iter().map(|task| Job(*task, true).id()).collect::<Vec<_>>();
+    let asked = SubmitEffect::TakeBack { lease: lease(1), worker: worker(1), tasks: ids(&[2, 3, 4]) };
+    assert_eq!(kit.take(), [asked]);
+    kit.core.on_time(Millis(STALLED_MS + 1), &mut kit.effects);
+    assert_eq!(kit.take(), [], "once");
+    kit.submit(5..6);
+    // The worker had begun the second as well.
+    kit.core.on_given_back(Millis(6), lease(1), &ids(&[3, 4]), &mut kit.effects);
+    kit.core.settle(&mut kit.effects);
+    assert_eq!(kit.wanted(), [2], "another worker is wanted beside the one that has stalled");
+    kit.grant(2);
+    assert_eq!(kit.sent(), [(2, 3), (2, 4), (2, 5)]);
+}
+
+#[test]
+fn a_recalled_lease_gives_what_waits_there_to_others_at_once() {
+    let mut kit = kit();
+    kit.submit(0..1);
+    kit.grant(1);
+    kit.take();
+    kit.done(1, 0, 10);
+    kit.submit(1..3);
+    kit.take();
+    kit.core.on_recalled(lease(1), &mut kit.effects);
+    assert!(matches!(&kit.take()[..], [SubmitEffect::TakeBack { tasks, .. }] if tasks.len() == 1));
+}
+
+#[test]
+fn a_demand_tells_what_others_have_granted_and_the_work_behind_it() {
+    let mut core = SubmitCore::<Job>::at(NodeId(9));
+    let class = core.class(&ClassSpec::default());
+    let mut effects = Vec::new();
+    (0..3).for_each(|task| core.on_submit(class, Job(task, true), &mut effects));
+    core.on_granted(Millis(0), class, lease(1), worker(1), &mut effects);
+    core.settle(&mut effects);
+    core.on_done(Millis(0), lease(1), Job(0, true).id(), 7_000, &mut effects);
+    core.settle(&mut effects);
+    let last = effects.iter().rev().find_map(|effect| match effect {
+        SubmitEffect::Demand(demand) => Some(demand.clone()),
+        _ => None,
+    });
+    let last = last.unwrap();
+    assert_eq!((last.elsewhere, last.work.tasks, last.work.task_us), (1, 2, 7_000));
+}
+
+#[test]
+fn classes_of_which_nothing_is_left_are_forgotten() {
+    let mut kit = kit();
+    let spec = |cpus: usize| ClassSpec { demand: ResourceSet::new().with(CPU, cpus as f64), ..ClassSpec::default() };
+    for cpus in 2..3 * CLASSES_MAX {
+        kit.core.class(&spec(cpus));
+    }
+    assert!(kit.core.classes.len() <= CLASSES_MAX + 1);
+    assert_eq!(kit.core.class(&spec(1)), kit.class, "the first stays");
+    let late = kit.core.class(&spec(5));
+    kit.core.on_granted(Millis(0), ClassId(1), lease(1), worker(1), &mut kit.effects);
+    assert_ne!(late, ClassId(1), "a number is never used twice");
+    assert_eq!(kit.take(), [SubmitEffect::Return(lease(1))], "what comes for a forgotten one goes back");
 }

@@ -42,17 +42,17 @@ fn workers_are_started_ahead_of_need_and_used_again() {
     core.on_job(&code(1), 2, &mut effects);
     assert_eq!(started(&take(&core, &mut effects)), [1, 2]);
     core.on_ready(Millis(0), WorkerId(1), &mut effects);
-    core.on_need(lease(1), &code(1), &mut effects);
+    core.on_need(lease(1), LeaseFor::Tasks, &code(1), &mut effects);
     assert_eq!(take(&core, &mut effects), [PoolEffect::Assign(lease(1), WorkerId(1))]);
     core.on_ended(Millis(1), lease(1), &mut effects);
-    core.on_need(lease(2), &code(1), &mut effects);
+    core.on_need(lease(2), LeaseFor::Tasks, &code(1), &mut effects);
     assert_eq!(take(&core, &mut effects), [PoolEffect::Assign(lease(2), WorkerId(1))]);
 }
 
 #[test]
 fn as_many_are_started_as_leases_wait() {
     let (mut core, mut effects) = (PoolCore::new(), Vec::new());
-    (0..3).for_each(|number| core.on_need(lease(number), &code(1), &mut effects));
+    (0..3).for_each(|number| core.on_need(lease(number), LeaseFor::Tasks, &code(1), &mut effects));
     assert_eq!(started(&take(&core, &mut effects)).len(), 3);
     core.on_ready(Millis(0), WorkerId(2), &mut effects);
     assert_eq!(take(&core, &mut effects), [PoolEffect::Assign(lease(0), WorkerId(2))]);
@@ -64,14 +64,14 @@ fn a_worker_serves_its_own_job_only() {
     core.on_job(&code(1), 1, &mut effects);
     core.on_ready(Millis(0), WorkerId(1), &mut effects);
     take(&core, &mut effects);
-    core.on_need(lease(1), &code(2), &mut effects);
+    core.on_need(lease(1), LeaseFor::Tasks, &code(2), &mut effects);
     assert_eq!(started(&take(&core, &mut effects)), [2]);
 }
 
 #[test]
 fn a_job_whose_workers_never_come_up_is_told_why() {
     let (mut core, mut effects) = (PoolCore::new(), Vec::new());
-    core.on_need(lease(1), &code(1), &mut effects);
+    core.on_need(lease(1), LeaseFor::Tasks, &code(1), &mut effects);
     for worker in 1..=FAILURES_MAX {
         core.on_exit(WorkerId(worker), "exit status 127", &mut effects);
     }
@@ -82,7 +82,7 @@ fn a_job_whose_workers_never_come_up_is_told_why() {
 #[test]
 fn a_worker_that_nobody_needs_ends() {
     let (mut core, mut effects) = (PoolCore::new(), Vec::new());
-    core.on_need(lease(1), &code(1), &mut effects);
+    core.on_need(lease(1), LeaseFor::Tasks, &code(1), &mut effects);
     core.on_ready(Millis(0), WorkerId(1), &mut effects);
     core.on_ended(Millis(5), lease(1), &mut effects);
     take(&core, &mut effects);

@@ -1,0 +1,58 @@
+//! Whether a worker needs its CPU: one that runs tasks which all wait for others does not.
+//!
+//! Owns: telling the node. How it is known: a task that blocks has given its CPU token back to the lane, and so has an async
+//! one between polls; so if all tokens are free, nothing is queued and no task has begun between two looks, all that is here
+//! waits. A look costs a few loads, and is taken while tasks are here only. Invariant: the node is told of a change once; a
+//! lease that it was told of is this worker's last.
+
+use super::{CoreWorker, LeaseId, ToNode};
+use crate::node::Node;
+
+/// Looks in a row that find all waiting before the node is told.
+const LOOKS: u32 = 2;
+
+/// What was seen at the last look.
+#[derive(Default)]
+pub(super) struct Rest {
+    serving: Option<LeaseId>,
+    /// Of a grant with accelerators: its tasks need no token, so nothing can be told from those.
+    unknown: bool,
+    progress: u64,
+    looks: u32,
+    told: Option<LeaseId>,
+}
+
+impl CoreWorker {
+    /// A task has come under this lease.
+    pub(super) fn serve(&self, lease: LeaseId, has_gpus: bool) {
+        let mut rest = self.rest.lock();
+        (rest.serving, rest.unknown) = (Some(lease), has_gpus);
+    }
+
+    /// Looks whether all that runs here waits; gives whether anything runs here.
+    pub(super) fn look_at_rest(&self, node: &Node) -> bool {
+        let busy = !self.running.lock().is_empty();
+        let mut rest = self.rest.lock();
+        let Some(serving) = rest.serving else { return busy };
+        let lane = &node.lane;
+        let free = lane.free_tokens() >= i64::try_from(node.cpus_whole()).unwrap_or(i64::MAX);
+        let (waits, progress) = (busy && free && !rest.unknown && !lane.has_tasks(), lane.progress());
+        rest.looks = if waits && progress == rest.progress { rest.looks.saturating_add(1) } else { 0 };
+        rest.progress = progress;
+        if rest.told.is_some_and(|told| told != serving) {
+            // That lease has ended, and what was lent with it.
+            rest.told = None;
+        }
+        let word = match rest.told {
+            None if rest.looks >= LOOKS => Some(ToNode::Blocked(serving)),
+            Some(_) if rest.looks == 0 => Some(ToNode::Unblocked(serving)),
+            _ => None,
+        };
+        if let Some(word) = word {
+            rest.told = matches!(word, ToNode::Blocked(_)).then_some(serving);
+            drop(rest);
+            self.to_node(&word);
+        }
+        busy
+    }
+}
