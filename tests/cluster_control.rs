@@ -107,8 +107,11 @@ fn a_killed_head_takes_nothing_along() {
     // A node joins through those that are left, and takes the head's place in the control store.
     cluster.add_node(&[("CPU", 1.0), ("tpu", 1.0)]).unwrap();
     rt.get(&pid.options().resource("tpu", 1.0).remote()).unwrap();
-    wait_until("three replicas again", || has_replicas(&addresses[1], 3));
-    assert!(status(&addresses[1]).gcs.shards[0].iter().all(|(address, _)| *address != addresses[0]));
+    let without_head = || {
+        let gcs = status(&addresses[1]).gcs;
+        gcs.shards[0].iter().all(|(address, _)| *address != addresses[0])
+    };
+    wait_until("three replicas again", || without_head() && has_replicas(&addresses[1], 3));
     // Another driver connects, by a list that begins with the lost head.
     let another = connect(&format!("127.0.0.1:1,{}", addresses[2]));
     assert_eq!(another.get(&add.remote(20, 22)).unwrap(), 42);

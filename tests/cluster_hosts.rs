@@ -20,7 +20,7 @@ use actinic::{
     prelude::*,
 };
 
-use network::{address, Network};
+use network::Network;
 
 #[remote]
 fn add(a: i64, b: i64) -> i64 {
@@ -84,7 +84,7 @@ impl Hosts {
         };
         let mut nodes: Vec<LocalNode> = Vec::new();
         for host in 1..=hosts {
-            let ip = address(host);
+            let ip = network.address(host);
             let (listen, advertise) = match delay {
                 None => (format!("{ip}:0"), None),
                 Some(delay) => {

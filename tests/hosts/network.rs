@@ -30,6 +30,9 @@ const OURS: &str = "actinic-hosts-";
 /// A network.
 pub(crate) struct Network {
     name: String,
+    /// The second part of all its addresses: of two networks at once they differ, since nodes of one machine are found by
+    /// their addresses.
+    part: u32,
     keeper: Child,
 }
 
@@ -41,7 +44,8 @@ impl Network {
     pub(crate) fn make(hosts: u8) -> Result<Self, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         remove_leftovers();
-        let name = format!("{OURS}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let (name, part) = (format!("{OURS}{process}-{number}"), (process * 7 + number) % 200 + 20);
         let all: Vec<String> = (0..=hosts).map(|host| format!("{name}-{host}")).collect();
         let script = "cat > /dev/null; for name; do ip netns delete \"$name\" 2> /dev/null; done";
         let keeper = Command::new("sh")
@@ -52,7 +56,7 @@ impl Network {
             .process_group(0)
             .spawn()
             .map_err(|error| error.to_string())?;
-        let network = Self { name, keeper };
+        let network = Self { name, part, keeper };
         network.connect(hosts).map(|()| network)
     }
 
@@ -60,19 +64,24 @@ impl Network {
         let hub = self.space(0);
         ip(&["netns", "add", &hub])?;
         for host in 1..=hosts {
-            let (end, link, gate) = (self.space(host), format!("r{host}"), format!("10.77.{host}.1"));
+            let (end, link, gate) = (self.space(host), format!("r{host}"), format!("10.{}.{host}.1", self.part));
             ip(&["netns", "add", &end])?;
             ip(&["-n", &hub, "link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", &end])?;
             ip(&["-n", &hub, "address", "add", &format!("{gate}/24"), "dev", &link])?;
             ip(&["-n", &hub, "link", "set", &link, "up"])?;
             ip(&["-n", &end, "link", "set", "lo", "up"])?;
-            ip(&["-n", &end, "address", "add", &format!("{}/24", address(host)), "dev", "eth0"])?;
+            ip(&["-n", &end, "address", "add", &format!("{}/24", self.address(host)), "dev", "eth0"])?;
             ip(&["-n", &end, "link", "set", "eth0", "up"])?;
             ip(&["-n", &end, "route", "add", "default", "via", &gate])?;
         }
         // Else the hub would tell senders at once that there is no way to a link that is down.
         ip(&["-n", &hub, "route", "add", "blackhole", "default"])?;
         self.in_hub(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])
+    }
+
+    /// The address of a host.
+    pub(crate) fn address(&self, host: u8) -> String {
+        format!("10.{}.{host}.2", self.part)
     }
 
     fn space(&self, host: u8) -> String {
@@ -107,10 +116,10 @@ impl Network {
     pub(crate) fn lose(&self, percent: u8) -> Result<(), String> {
         self.in_hub(&["nft", "add", "table", "inet", "loss"])?;
         let hook = "{ type filter hook forward priority 0; }";
-        self.in_hub(&["nft", "add", "chain", "inet", "loss", "all", hook])?;
+        self.in_hub(&["nft", "add", "chain", "inet", "loss", "passing", hook])?;
         let percent = percent.to_string();
         self.in_hub(&[
-            "nft", "add", "rule", "inet", "loss", "all", "numgen", "random", "mod", "100", "<", &percent, "drop",
+            "nft", "add", "rule", "inet", "loss", "passing", "numgen", "random", "mod", "100", "<", &percent, "drop",
         ])
     }
 
@@ -131,11 +140,6 @@ impl Drop for Network {
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
     }
-}
-
-/// The address of a host.
-pub(crate) fn address(host: u8) -> String {
-    format!("10.77.{host}.2")
 }
 
 fn ip(words: &[&str]) -> Result<(), String> {

@@ -69,7 +69,7 @@ impl GroupCore {
             return vec![Step::Hold(*node)];
         }
         let most = wanted.min(nodes.len()).max(1);
-        let aim = most - usize::from(most % 2 == 0);
+        let aim = most - usize::from(most.is_multiple_of(2));
         if members.len() >= aim {
             return Vec::new();
         }
