@@ -102,7 +102,7 @@ impl ActorManager {
             match effect {
                 ActorEffect::Demand(code, demand) => {
                     let me = ProcessId::manager(shared.spec.id);
-                    shared.local(LocalEvent::Demand(me, Arc::from(code), demand));
+                    shared.local(LocalEvent::Demand(me, Arc::from(code), Box::new(demand)));
                 }
                 ActorEffect::Return(lease) => give_back(shared, lease),
                 ActorEffect::Host(host, hosted) => shared.hub.to_process(host, FromNode::Host(hosted)),

@@ -31,7 +31,7 @@ const SAME_MAX: u32 = 20;
 #[rtype(result = "()")]
 pub enum LocalEvent {
     /// A process of this node wants leases.
-    Demand(ProcessId, Arc<JobCode>, Demand),
+    Demand(ProcessId, Arc<JobCode>, Box<Demand>),
     /// A demand was placed here.
     Place(Box<Spilled>),
     /// A lease has ended.
@@ -213,7 +213,7 @@ impl Handler<LocalEvent> for LocalScheduler {
         let now = self.shared.now();
         match event {
             LocalEvent::Demand(owner, code, demand) => {
-                self.core.on_demand(now, owner, &code, demand, &mut self.effects);
+                self.core.on_demand(now, owner, &code, *demand, &mut self.effects);
             }
             LocalEvent::Place(placed) => self.core.on_place(now, *placed),
             LocalEvent::Return(lease) => self.core.on_return(lease, &mut self.effects),

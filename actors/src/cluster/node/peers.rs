@@ -68,7 +68,7 @@ impl Hears for ProcessEars {
         for frame in frames {
             match decode::<ToNode>(&frame)? {
                 ToNode::Demand(demand) => {
-                    self.shared.local(LocalEvent::Demand(self.process, self.code.clone(), demand));
+                    self.shared.local(LocalEvent::Demand(self.process, self.code.clone(), Box::new(demand)));
                 }
                 ToNode::Return(lease) if lease.node == self.shared.spec.id => {
                     self.shared.local(LocalEvent::Return(lease));
@@ -134,7 +134,7 @@ impl NodeEars {
                 shared.hub.to_all_processes(&FromNode::Gone { process, reason });
             }
             NodeFrame::Actor { from, code, word } => {
-                shared.actors(ActorEvent::Word(from, code.map(|code| Arc::from(code)), word));
+                shared.actors(ActorEvent::Word(from, code.map(Arc::from), word));
             }
             NodeFrame::HoldReplica { shard } => super::group::hold(shared, shard),
             NodeFrame::JobGone(job) => {

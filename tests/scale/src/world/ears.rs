@@ -3,6 +3,8 @@
 //! Owns: what `node/peers.rs`, `node.rs` and `hub.rs` do: handing each frame to the actor that it concerns, frames on their
 //! way through a node, and telling of whoever is gone. Counts what is sent between processes.
 
+#![allow(clippy::wrong_self_convention, reason = "what goes to somebody changes the world")]
+
 use actinic_actors::cluster::{
     global::GlobalEvent,
     local::LocalEvent,
@@ -194,7 +196,7 @@ impl World {
             Up::Frame(ToNode::Demand(demand)) => {
                 let ready = self.arbiter(at, 1);
                 let code = self.procs[process as usize].code.clone();
-                self.tell_local_at(at, MAIN, ready, LocalEvent::Demand(id, code, demand));
+                self.tell_local_at(at, MAIN, ready, LocalEvent::Demand(id, code, Box::new(demand)));
             }
             Up::Frame(ToNode::Return(lease)) if lease.node == id.node => {
                 let ready = self.arbiter(at, 1);

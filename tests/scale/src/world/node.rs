@@ -189,7 +189,7 @@ impl World {
         let (core, told_to, mut effects) = (&mut node.local, &mut node.told_to, Vec::new());
         let mut ended = None;
         self.meter.timed(Core::Local, || match event {
-            LocalEvent::Demand(owner, code, demand) => core.on_demand(now, owner, &code, demand, &mut effects),
+            LocalEvent::Demand(owner, code, demand) => core.on_demand(now, owner, &code, *demand, &mut effects),
             LocalEvent::Place(placed) => core.on_place(now, *placed),
             LocalEvent::Return(lease) => core.on_return(lease, &mut effects),
             LocalEvent::Blocked(lease) => core.on_blocked(lease),
