@@ -153,6 +153,7 @@ fn value() -> WireValue {
         buffers: vec![Bytes::from_static(b"bulk"), Bytes::new()],
         refs: vec![WireRef { id, owner: process() }],
         actors: vec![(1, actor())],
+        away: None,
     }
 }
 

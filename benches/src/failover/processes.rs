@@ -160,7 +160,7 @@ impl Drop for Processes {
 /// A server that does not start.
 pub(crate) fn replica(id: u64, addresses: &str, folder: &Path) -> Outcome<()> {
     let addresses: Addresses = (1..).map(ReplicaId).zip(addresses.split(',').map(str::to_owned)).collect();
-    let listen = addresses.get(&ReplicaId(id)).ok_or("there is no such replica")?.parse()?;
+    let listen: std::net::SocketAddr = addresses.get(&ReplicaId(id)).ok_or("there is no such replica")?.parse()?;
     let store = ShardStore::Rocks {
         path: folder.join(id.to_string()),
         identity: StoreIdentity { cluster: CLUSTER, shard: 0, replica: id },

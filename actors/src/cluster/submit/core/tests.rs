@@ -265,7 +265,8 @@ fn a_demand_tells_what_others_have_granted_and_the_work_behind_it() {
 #[test]
 fn classes_of_which_nothing_is_left_are_forgotten() {
     let mut kit = kit();
-    let spec = |cpus: usize| ClassSpec { demand: ResourceSet::new().with(CPU, cpus as f64), ..ClassSpec::default() };
+    let demand = |cpus: usize| ResourceSet::new().with(CPU, cpus as f64);
+    let spec = |cpus: usize| ClassSpec { demand: demand(cpus), retriable: true, ..ClassSpec::default() };
     for cpus in 2..3 * CLASSES_MAX {
         kit.core.class(&spec(cpus));
     }
