@@ -9,6 +9,7 @@
 
 mod checks;
 mod ears;
+mod ends;
 mod events;
 mod faults;
 mod node;

@@ -473,30 +473,4 @@ impl World {
         let number = self.add_process(at, ProcessId { node: node.id, worker }, code);
         self.send_up(number, Up::Frame(ToNode::Ready));
     }
-
-    /// Ends a worker process, which its node notices.
-    pub(super) fn kill(&mut self, at: u32, worker: WorkerId) {
-        let node = &mut self.nodes[at as usize];
-        if !node.running.remove(&worker) {
-            return;
-        }
-        if let Some(number) = node.procs.get(&worker).copied() {
-            self.end_process(number);
-        }
-        let more = self.rng.below(self.model.exit_ns * self.model.jitter + 1);
-        self.queue.at(self.now + self.model.exit_ns + more, Event::Exited(at, worker));
-    }
-
-    pub(super) fn on_exited(&mut self, at: u32, worker: WorkerId) {
-        let node = &mut self.nodes[at as usize];
-        if !node.alive {
-            return;
-        }
-        node.running.remove(&worker);
-        let (core, mut effects) = (&mut node.pool, Vec::new());
-        self.meter.timed(Core::Pool, || core.on_exit(worker, "it was ended", &mut effects));
-        let process = ProcessId { node: node.id, worker };
-        self.process_gone(at, PROCESSES, process, "it was ended");
-        self.pool_effects(at, effects);
-    }
 }
