@@ -96,7 +96,8 @@ fn bundles_lie_on_nodes_as_their_group_s_strategy_says_all_or_none() {
     rt.remove_placement_group(&third);
     assert!(together.wait(Duration::from_secs(30)).unwrap());
     assert_eq!(node_of_bundle(&rt, &together, 0), node_of_bundle(&rt, &together, 1));
-    let removed = pid.options().placement_group(&apart, 0).remote();
+    // One in which nothing has run: leases that an owner still holds end a moment later than their group.
+    let removed = pid.options().placement_group(&third, 0).remote();
     assert!(rt.get(&removed).unwrap_err().to_string().contains("removed"));
 }
 
