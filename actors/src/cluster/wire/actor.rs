@@ -9,7 +9,7 @@ use actinic_gcs::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{LeaseId, ProcessId, WireArg};
+use super::{Doors, LeaseId, ProcessId, WireArg};
 use crate::{
     options::{HostedOptions, SchedulingStrategy},
     supervision::Exit,
@@ -60,8 +60,8 @@ pub enum ActorWhere {
     Alive {
         /// Which.
         process: ProcessId,
-        /// Its socket, where that can be reached.
-        socket: Option<String>,
+        /// Where that is reached directly.
+        doors: Doors,
     },
     /// It was lost and is on its way up again.
     Away {
