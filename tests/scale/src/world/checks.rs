@@ -55,7 +55,7 @@ impl World {
             .iter()
             .take(5)
             .map(|number| {
-                let (task, class) = program.plan.task(program.id, *number);
+                let (task, class, _) = program.plan.task(program.id, *number);
                 let worker = proc.submit.worker_of(task.id);
                 format!("{number} (class {class}, at {worker:?})")
             })
@@ -72,6 +72,11 @@ impl World {
     /// Tasks of a driver that ended, and those of them that failed for good.
     pub(crate) fn outcome(&self, driver: u32) -> (u32, u32) {
         self.procs[driver as usize].program().map_or((0, 0), |program| (program.progress.done, program.progress.failed))
+    }
+
+    /// When each task of a driver with objects was submitted, and when it ended.
+    pub(crate) fn times(&self, driver: u32) -> &[(u64, u64)] {
+        self.procs[driver as usize].program().map_or(&[], |program| &program.times)
     }
 
     /// Nodes on which tasks have run.

@@ -10,13 +10,19 @@ use std::{
 
 use actinic_actors::{
     cluster::{
+        actors::core::ActorCore,
         global::{
             core::{GlobalCore, GlobalEffect},
             GlobalEvent,
         },
+        groups::core::GroupCore,
         local::{
             core::{LocalCore, LocalEffect},
             LocalEvent,
+        },
+        objects::{
+            pull::core::{PullCore, PullLimits},
+            table::core::TableCore,
         },
         wire::{FromNode, JobCode, NodeFrame, NodeLoad, ProcessId, Spilled, ToNode},
         workers::{
@@ -29,6 +35,7 @@ use actinic_actors::{
 use actinic_gcs::{resources::CPU, spec::NodeSpec, Millis, NodeId, ResourceSet, WorkerId};
 
 use super::{
+    actors::KeeperWord,
     events::{Channel, Event, Up},
     Settings, World,
 };
@@ -51,6 +58,11 @@ const SAME_MAX: u32 = 20;
 const LOOK_NS: u64 = 1_000 * MS;
 /// Bytes of a part of an executable, as in `executable.rs`.
 pub(super) const PART_BYTES: u64 = 4 << 20;
+
+/// Bytes of a node's object store: enough for all that is simulated.
+const STORE_BYTES: u64 = 256 << 30;
+/// Chunks that a node fetches at a time, as in `objects/manager.rs`.
+const CHUNKS_MAX: usize = 16;
 
 /// Whom a node tells how it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +109,16 @@ pub(super) struct NodeSim {
     /// Until when its connections' arbiter and its network card are busy.
     pub(super) main_free: u64,
     pub(super) card_free: u64,
+    /// Who keeps the actors of this node's drivers.
+    pub(super) keeper: Option<ActorCore>,
+    pub(super) keeper_pass: bool,
+    pub(super) groups: GroupCore,
+    pub(super) groups_look: bool,
+    pub(super) table: TableCore,
+    pub(super) pulls: PullCore,
+    /// Until when its link is busy with chunks, out and in.
+    pub(super) bulk_out_free: u64,
+    pub(super) bulk_in_free: u64,
     local_pass: bool,
     global_pass: bool,
     timer: Option<(Millis, u64)>,
@@ -139,6 +161,14 @@ impl NodeSim {
             exe: Exe::Missing,
             main_free: 0,
             card_free: 0,
+            keeper: (at < settings.keepers).then(|| ActorCore::new(id)),
+            keeper_pass: false,
+            groups: GroupCore::new(id),
+            groups_look: false,
+            table: TableCore::new(id),
+            pulls: PullCore::new(PullLimits { admitted_bytes_max: STORE_BYTES / 2, chunks_max: CHUNKS_MAX }),
+            bulk_out_free: 0,
+            bulk_in_free: 0,
             local_pass: false,
             global_pass: false,
             timer: None,
@@ -155,7 +185,7 @@ impl NodeSim {
 impl World {
     // --- mailboxes -------------------------------------------------------------------------------------------------
 
-    fn mail(&mut self, node: u32, from: u8, to: u8, at: u64, event: Event) {
+    pub(super) fn mail(&mut self, node: u32, from: u8, to: u8, at: u64, event: Event) {
         let same = from == SCHEDULING && to != PROCESSES || from == to;
         let takes = if same { self.model.same_arbiter_ns } else { self.model.mail_ns };
         self.post(Channel::Mail(node, from, to), at, takes, event);
@@ -248,7 +278,7 @@ impl World {
                     self.to_process(at, owner, FromNode::Infeasible { class, reason });
                 }
                 LocalEffect::Spill(spilled) => self.spill(at, spilled),
-                LocalEffect::Group(node, frame) => self.to_node(at, node, NodeFrame::Group(frame)),
+                LocalEffect::Group(node, frame) => self.to_group_node(at, node, frame),
                 LocalEffect::Place(node, placed) => self.to_node(at, node, NodeFrame::Place(placed)),
             }
         }
@@ -332,6 +362,7 @@ impl World {
 
     /// As `LocalScheduler::tell_of_end`.
     fn tell_of_end(&mut self, at: u32, process: ProcessId, reason: String) {
+        self.keep(at, KeeperWord::Gone(process, reason.clone()));
         self.tell_global_at(at, SCHEDULING, self.now, GlobalEvent::Gone(process));
         self.to_all_processes(at, &FromNode::Gone { process, reason: reason.clone() });
         self.to_all_nodes(at, &NodeFrame::Gone { process, reason });
@@ -343,16 +374,23 @@ impl World {
         let now = self.millis(at);
         let node = &mut self.nodes[at as usize];
         let Some(core) = node.global.as_mut().filter(|_| node.alive) else { return };
+        if matches!(event, GlobalEvent::GroupAsk(..) | GlobalEvent::GroupPrepared { .. } | GlobalEvent::JobGone(_)) {
+            self.on_group(at, event);
+            return self.global_pass_soon(at);
+        }
         self.meter.timed(Core::Global, || match event {
             GlobalEvent::Spilled(spilled) => core.on_spilled(now, *spilled),
             GlobalEvent::Load(node, load) => core.on_load(node, load),
             GlobalEvent::Node(spec) => core.on_node(*spec),
             GlobalEvent::NodeGone(node) => core.on_node_gone(node),
             GlobalEvent::Gone(process) => core.on_gone(process),
-            // Placement groups are not simulated.
             _ => {}
         });
-        if !std::mem::replace(&mut node.global_pass, true) {
+        self.global_pass_soon(at);
+    }
+
+    fn global_pass_soon(&mut self, at: u32) {
+        if !std::mem::replace(&mut self.nodes[at as usize].global_pass, true) {
             self.mail(at, SCHEDULING, SCHEDULING + 8, self.now, Event::GlobalPass(at));
         }
     }
@@ -375,6 +413,7 @@ impl World {
                 }
             }
         }
+        self.place_groups(at, false);
     }
 
     // --- the worker pool -------------------------------------------------------------------------------------------
