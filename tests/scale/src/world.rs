@@ -2,7 +2,8 @@
 //!
 //! Owns: the nodes, the processes, and the loop that hands each event to whom it concerns. What a shell does with an effect
 //! is done here as the shell does it: [`node`] stands for `cluster/local.rs`, `global.rs` and `workers.rs`, [`ears`] for
-//! `node/peers.rs` and `hub.rs`, [`owner`] and [`worker`] for `core_worker.rs`, [`faults`] for `node/members.rs` and whatever
+//! `node/peers.rs` and `hub.rs`, [`owner`], [`worker`] and [`refs`] for `core_worker.rs`, [`objects`] for `cluster/objects/`, [`actors`] and [`groups`] for the
+//! keepers of those, [`control`] for whoever asks the control store, [`faults`] for `node/members.rs` and whatever
 //! breaks. Does not own a single decision of scheduling.
 //!
 //! Invariants: all happens in the order of virtual time; the same settings give the same events, to the last one.

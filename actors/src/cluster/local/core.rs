@@ -18,7 +18,6 @@
 
 mod bundles;
 mod demands;
-mod gone;
 mod grant;
 mod look;
 mod spill;
@@ -27,9 +26,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use actinic_gcs::{resources::GPU, Millis, NodeId, PlacementGroupId, ResourceSet};
 
-use self::{bundles::Groups, demands::Demands, gone::Gone};
+use self::{bundles::Groups, demands::Demands};
 use crate::{
     cluster::{
+        gone::Gone,
         groups::GroupFrame,
         wire::{ClassId, ClassSpec, Demand, JobCode, LeaseFor, LeaseId, NodeLoad, ProcessId, Spilled},
         work::Work,

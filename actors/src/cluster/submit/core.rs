@@ -252,7 +252,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
         let Some(held) = self.held.at(slot) else { return };
         held.recalled = true;
         if held.under_way.is_empty() {
-            return self.give_back(slot, effects);
+            return self.give_up(slot, effects);
         }
         take_back::ask(held, effects);
         if let Some(of) = self.classes.get_mut(&held.class) {
@@ -286,7 +286,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
             of.touch(class, &mut self.touched);
         }
         match (empty, recalled) {
-            (true, true) => self.give_back(slot, effects),
+            (true, true) => self.give_up(slot, effects),
             (true, false) => self.linger(slot),
             (false, _) => {}
         }
@@ -394,6 +394,15 @@ impl<T: Queued + Clone> SubmitCore<T> {
             of.touch(held.class, &mut self.touched);
         }
         Some(held)
+    }
+
+    /// A recalled lease goes back. First the node is told if fewer are wanted: else it would grant what it has just been given
+    /// to the same owner again, which has no use for it, and never to the one for which it was recalled.
+    fn give_up(&mut self, slot: Slot, effects: &mut Vec<SubmitEffect<T>>) {
+        if let Some(held) = self.remove(slot) {
+            self.tell_if_less(held.class, effects);
+            effects.push(SubmitEffect::Return(held.lease));
+        }
     }
 
     fn give_back(&mut self, slot: Slot, effects: &mut Vec<SubmitEffect<T>>) {

@@ -58,7 +58,8 @@ fn program(case: &Case, cpus: u32, rng: &mut Rng) -> Plan {
     let warm = case.nodes * cpus * 4;
     let spread = ClassSpec { strategy: SchedulingStrategy::Spread, ..plain() };
     let mut steps: Vec<Step> = (0..warm).map(|_| Step { ran_ns: 30 * MS, class: 1, ..Step::default() }).collect();
-    steps.push(Step { after: (0..warm).collect(), ..Step::default() });
+    // Long enough that leases of the warm-up have gone back.
+    steps.push(Step { ran_ns: 500 * MS, after: (0..warm).collect(), ..Step::default() });
     steps.extend((0..case.tasks).map(|task| Step { after: vec![warm], input: Some(task), ..Step::default() }));
     let objects = (0..case.tasks).map(|_| (rng.below(u64::from(case.nodes)) as u32, case.bytes)).collect();
     Plan { objects, locality: case.locality, ..Plan::of(vec![plain(), spread], Tasks::Graph(steps)) }

@@ -60,7 +60,8 @@ impl World {
                 format!("{number} (class {class}, at {worker:?})")
             })
             .collect();
-        let explained = proc.submit.explain(actinic_actors::cluster::wire::ClassId(0));
+        let class = left.first().map_or(0, |number| program.plan.task(program.id, *number).1);
+        let explained = proc.submit.explain(proc.class(class));
         format!("{} tasks of driver {} are left: {}; {explained:?}", left.len(), proc.id, some.join(", "))
     }
 

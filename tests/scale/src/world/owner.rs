@@ -115,6 +115,11 @@ impl Proc {
         self.program.iter_mut().for_each(|program| program.inputs.clone_from(&inputs));
     }
 
+    /// One of the plan's classes.
+    pub(super) fn class(&self, number: usize) -> ClassId {
+        self.classes[number]
+    }
+
     pub(super) fn program(&self) -> Option<&Program> {
         self.program.as_ref()
     }
@@ -296,7 +301,10 @@ impl World {
             Down::Frame(FromNode::Infeasible { class, reason }) => {
                 self.procs[process as usize].submit.on_infeasible(class, &reason, &mut effects);
             }
-            Down::Frame(FromNode::Gone { process: gone, .. }) => return self.on_process_gone(process, gone),
+            Down::Frame(FromNode::Gone { process: gone, .. }) => {
+                self.procs[process as usize].refs.ended(gone);
+                return self.on_process_gone(process, gone);
+            }
             Down::Frame(FromNode::NodeGone { node, .. }) => {
                 let mut gone = self.procs[process as usize].submit.workers_on(node);
                 gone.extend(self.procs[process as usize].refs.ways_on(node));

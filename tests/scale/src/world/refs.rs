@@ -87,6 +87,10 @@ impl References {
         self.ways.iter().copied().filter(|process| process.node == node).collect()
     }
 
+    pub(super) fn ended(&mut self, process: ProcessId) {
+        self.core.on_ended(process);
+    }
+
     pub(super) fn knows(&mut self, process: ProcessId) {
         self.ways.insert(process);
     }

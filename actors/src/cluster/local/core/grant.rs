@@ -104,10 +104,12 @@ impl LocalCore {
         (self.owed.remove(&number), self.recallable.remove(&number));
         self.recalled -= usize::from(granted.recalled);
         self.lent -= usize::from(granted.lends);
+        let last_in_line = self.number();
         if let Some(wanted) = self.wanted.change(&granted.key) {
             wanted.held -= 1;
             if granted.recalled {
-                wanted.recalled = false;
+                // It was asked back for somebody else, who is to have it.
+                (wanted.recalled, wanted.ticket) = (false, last_in_line);
             }
         }
         true

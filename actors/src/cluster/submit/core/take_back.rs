@@ -79,7 +79,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
         of.rank(slot, held);
         of.touch(class, &mut self.touched);
         match (empty, recalled) {
-            (true, true) => self.give_back(slot, effects),
+            (true, true) => self.give_up(slot, effects),
             (true, false) => self.linger(slot),
             (false, _) => {}
         }

@@ -25,6 +25,16 @@ impl<T: Queued + Clone> SubmitCore<T> {
         self.touched = touched;
     }
 
+    /// Tells the node at once that fewer leases of a class are wanted, if that is so.
+    pub(super) fn tell_if_less(&mut self, id: ClassId, effects: &mut Vec<SubmitEffect<T>>) {
+        let Some(class) = self.classes.get_mut(&id) else { return };
+        let want = wanted(class);
+        if want < class.told {
+            self.revision += 1;
+            effects.push(SubmitEffect::Demand(tell(id, class, want, self.revision)));
+        }
+    }
+
     /// Tells the node of a class at once if it knows of none yet; whether there was something to tell.
     pub fn settle_new(&mut self, id: ClassId, effects: &mut Vec<SubmitEffect<T>>) -> bool {
         let Some(class) = self.classes.get_mut(&id).filter(|class| class.told == 0 && !class.queue.is_empty()) else {
