@@ -33,6 +33,7 @@ pub mod global;
 mod gone;
 pub mod groups;
 pub mod hub;
+pub mod lines;
 pub mod local;
 pub mod node;
 pub mod objects;

@@ -26,7 +26,6 @@ use std::{
 };
 
 use actinic_gcs::{FunctionId, Millis, ObjectId, PlacementGroupId, TaskId};
-use actix::ArbiterHandle;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -38,6 +37,7 @@ pub use self::{
     groups::OnPlaced,
 };
 use super::{
+    lines::{line::Line, Lines},
     objects::{inputs::inputs_of, ObjectClient, Portable},
     peer::{Conduit, NotSent},
     refs::{
@@ -105,7 +105,7 @@ struct State {
 /// How another process is reached.
 #[derive(Clone)]
 enum Way {
-    Direct(Conduit),
+    Direct(Arc<Line>),
     ThroughNode,
 }
 
@@ -115,6 +115,8 @@ pub struct CoreWorker {
     pub welcome: Welcome,
     /// The way to large objects.
     pub objects: Arc<ObjectClient>,
+    /// To other processes of its node.
+    pub lines: Arc<Lines>,
     is_driver: bool,
     /// The node's socket.
     socket: PathBuf,
@@ -134,7 +136,6 @@ pub struct CoreWorker {
     classes: Classes,
     actors: Mutex<actors::Actors>,
     node: OnceLock<Weak<Node>>,
-    arbiter: OnceLock<ArbiterHandle>,
     connection: Mutex<Option<std::os::unix::net::UnixStream>>,
     tick: Notify,
     began: Instant,
@@ -152,7 +153,7 @@ impl CoreWorker {
     /// A process that its node has let in. Nothing is heard or sent before [`CoreWorker::attach`].
     #[must_use]
     pub fn new(connection: Connection, functions: BTreeMap<FunctionId, Importer>, classes: Classes) -> Arc<Self> {
-        let Connection { stream, socket, welcome, is_driver } = connection;
+        let Connection { stream, lines, socket, welcome, is_driver } = connection;
         let mut submit = SubmitCore::at(welcome.process.node);
         let plain = submit.class(&class_of(None));
         let refs = RefCore::new(welcome.process);
@@ -160,6 +161,7 @@ impl CoreWorker {
         Arc::new(Self {
             objects: ObjectClient::new(welcome.process, node_conduit.clone()),
             welcome,
+            lines,
             is_driver,
             socket,
             node_conduit,
@@ -175,7 +177,6 @@ impl CoreWorker {
             classes,
             actors: Mutex::default(),
             node: OnceLock::new(),
-            arbiter: OnceLock::new(),
             connection: Mutex::new(Some(stream)),
             tick: Notify::new(),
             began: Instant::now(),
