@@ -5,8 +5,7 @@ use crate::{
     figures::{
         allreduce, control,
         empty_tasks::{linear_within, measure},
-        locality,
-        spread, trouble,
+        locality, spread, trouble,
     },
     world::LoadTo,
 };

@@ -28,16 +28,16 @@ use actinic_actors::cluster::wire::{ExeHash, JobCode, ProcessId};
 use actinic_gcs::{JobId, Millis, NodeId, ResourceSet, TaskId, WorkerId};
 use rustc_hash::FxHashMap;
 
-use self::{
-    events::{Channel, Queue},
-    node::NodeSim,
-    owner::Proc,
-};
 pub(crate) use self::{
     control::Asked,
     events::{Event, Fault},
     node::LoadTo,
     refs::SimRef,
+};
+use self::{
+    events::{Channel, Queue},
+    node::NodeSim,
+    owner::Proc,
 };
 use crate::{meter::Meter, model::Model, plan::Plan, rng::Rng};
 

@@ -124,8 +124,7 @@ pub(crate) fn figure(options: &Options) -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    let head =
-        ["link", "nodes", "object", "mean", "without", "ratio", "all", "without", "bytes moved", "without"];
+    let head = ["link", "nodes", "object", "mean", "without", "ratio", "all", "without", "bytes moved", "without"];
     show::table("1,000 tasks with one large input each, with and without locality (Figure 8a)", &head, &rows);
     let title = "Mean time of a task with one large input, links of 10 Gbit/s (Figure 8a)";
     let (x, y) = ("bytes of the input", "milliseconds");

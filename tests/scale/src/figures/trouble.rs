@@ -169,7 +169,8 @@ pub(crate) fn figure(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     let cells = [options.seeds, all.events, all.faults, all.tasks, all.failed, all.refs, wrong.len() as u64];
     let row = cells.iter().map(u64::to_string).collect();
-    let head = ["seeds", "events", "faults", "tasks ended", "of them failed", "references sent", "seeds that broke a rule"];
+    let head =
+        ["seeds", "events", "faults", "tasks ended", "of them failed", "references sent", "seeds that broke a rule"];
     show::table("Random trouble", &head, &[row]);
     match wrong.len() {
         0 => Ok(()),

@@ -362,7 +362,8 @@ impl World {
         let (core, mut effects) = (&mut self.procs[process as usize].submit, Vec::new());
         let ended: Vec<SimTask> = self.meter.timed(Core::Submit, || {
             let done = dones.iter();
-            done.filter_map(|(lease, task, ran_us, _)| core.on_done(now, *lease, *task, *ran_us, &mut effects)).collect()
+            done.filter_map(|(lease, task, ran_us, _)| core.on_done(now, *lease, *task, *ran_us, &mut effects))
+                .collect()
         });
         self.carry_out(process, effects);
         for (_, task, _, refs) in dones.iter().filter(|(_, _, _, refs)| !refs.is_empty()) {

@@ -450,7 +450,11 @@ impl World {
         for proc in self.procs.iter().filter(|proc| proc.alive && !proc.refs.is_empty()) {
             let refs = &proc.refs;
             let (own, foreign) = (refs.own.len(), refs.foreign.len());
-            wrong.push(format!("{}: {own} objects, {foreign} references and {} entries are left", proc.id, refs.core.len()));
+            wrong.push(format!(
+                "{}: {own} objects, {foreign} references and {} entries are left",
+                proc.id,
+                refs.core.len()
+            ));
         }
         (wrong, self.truth.sent)
     }

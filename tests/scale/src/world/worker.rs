@@ -276,7 +276,8 @@ impl World {
                 // Of one run: a parent whose connection was cut may run here twice.
                 let id = parent.here.task.id.child(key << 8 | u64::from(number));
                 let (ran_ns, claimed) = (parent.here.task.ran_ns, Some(Rc::new(Cell::new(false))));
-                let child = SimTask { id, number, ran_ns, children: 0, bytes: 0, refs: Vec::new(), input: None, claimed };
+                let child =
+                    SimTask { id, number, ran_ns, children: 0, bytes: 0, refs: Vec::new(), input: None, claimed };
                 lane.parent_of.insert(id, key);
                 lane.children.push_back(child.clone());
                 made.push((child, class));

@@ -32,7 +32,8 @@ impl LocalCore {
 
     /// Grants what is free: first to the unmet demand that holds the fewest leases, the oldest of them.
     pub(super) fn grant_in_turn(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
-        let unmet = self.wanted.active().filter(|(key, wanted)| wanted.unmet() > 0 && self.is_for_here(now, key, wanted));
+        let unmet =
+            self.wanted.active().filter(|(key, wanted)| wanted.unmet() > 0 && self.is_for_here(now, key, wanted));
         let mut turns: BinaryHeap<Reverse<(u32, u64, Key)>> =
             unmet.map(|(key, wanted)| Reverse((wanted.held, wanted.ticket, *key))).collect();
         // What has found no room finds none for the next of its kind.
@@ -108,8 +109,8 @@ impl LocalCore {
         if let Some(wanted) = self.wanted.change(&granted.key) {
             wanted.held -= 1;
             if granted.recalled {
-                // It was asked back for somebody else, who is to have it.
-                (wanted.recalled, wanted.ticket) = (false, last_in_line);
+                // It was asked back for somebody else, who is to have it, and to keep it for as long as this one waits now.
+                (wanted.recalled, wanted.ticket, wanted.unmet_since) = (false, last_in_line, None);
             }
         }
         true

@@ -46,7 +46,6 @@ struct Sums {
     stalled_short: u64,
 }
 
-
 impl Sums {
     fn add(&mut self, function: &Function) {
         self.open += function.open;
