@@ -1,10 +1,10 @@
 //! The simulated cluster: the cores that ship, the messages between them, and virtual time.
 //!
 //! Owns: the nodes, the processes, and the loop that hands each event to whom it concerns. What a shell does with an effect
-//! is done here as the shell does it: [`node`] stands for `cluster/local.rs`, `global.rs` and `workers.rs`, [`ears`] for
-//! `node/peers.rs` and `hub.rs`, [`owner`], [`worker`] and [`refs`] for `core_worker.rs`, [`objects`] for `cluster/objects/`, [`actors`] and [`groups`] for the
-//! keepers of those, [`control`] for whoever asks the control store, [`faults`] for `node/members.rs` and whatever
-//! breaks. Does not own a single decision of scheduling.
+//! is done here as the shell does it: [`node`] stands for `cluster/local.rs` and `global.rs`, [`pool`] for `workers.rs`,
+//! [`actors`] and [`groups`] for whoever keeps those, [`objects`] for `cluster/objects/`, [`ears`] for `node/peers.rs` and
+//! `hub.rs`, [`owner`], [`worker`] and [`refs`] for `core_worker.rs`, [`control`] for whoever asks the control store, [`faults`]
+//! for `node/members.rs` and whatever breaks. Does not own a single decision of scheduling.
 //!
 //! Invariants: all happens in the order of virtual time; the same settings give the same events, to the last one.
 
@@ -19,6 +19,7 @@ mod groups;
 mod node;
 mod objects;
 mod owner;
+mod pool;
 mod refs;
 mod worker;
 
