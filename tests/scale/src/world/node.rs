@@ -124,7 +124,7 @@ pub(super) struct NodeSim {
     told_to: Option<u32>,
     turn: Option<u32>,
     same: u32,
-    workers: u32,
+    pub(super) workers: u32,
 }
 
 impl NodeSim {
