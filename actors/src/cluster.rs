@@ -30,6 +30,7 @@ pub mod core_worker;
 pub mod executable;
 pub mod folder;
 pub mod global;
+mod gone;
 pub mod groups;
 pub mod hub;
 pub mod lines;

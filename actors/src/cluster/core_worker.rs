@@ -374,6 +374,12 @@ impl CoreWorker {
         }
     }
 
+    /// A process has ended for good, and is not only cut off.
+    fn ended(&self, process: ProcessId) -> ProcessId {
+        self.state.lock().refs.on_ended(process);
+        process
+    }
+
     /// A reference to an object of another process is gone.
     pub(super) fn dropped(self: &Arc<Self>, object: ObjectId) {
         let mut effects = Vec::new();

@@ -3,7 +3,7 @@
 //! Owns: two plain records of the wire. Invariants: all of it is an estimate, told again with each demand; what is told of
 //! nodes is bounded by [`INPUT_NODES_MAX`].
 
-use std::collections::BTreeMap;
+use std::collections::{btree_map::Entry, BTreeMap};
 
 use actinic_gcs::NodeId;
 use serde::{Deserialize, Serialize};
@@ -85,11 +85,12 @@ impl InputSum {
     pub fn remove(&mut self, inputs: &InputBytes) {
         self.total = self.total.saturating_sub(inputs.total);
         for (node, bytes) in &inputs.on {
-            if let Some(sum) = self.on.get_mut(node) {
-                *sum = sum.saturating_sub(*bytes);
+            let Entry::Occupied(mut sum) = self.on.entry(*node) else { continue };
+            *sum.get_mut() = sum.get().saturating_sub(*bytes);
+            if *sum.get() == 0 {
+                sum.remove();
             }
         }
-        self.on.retain(|_, bytes| *bytes > 0);
     }
 
     /// One of `tasks`, on the average.

@@ -3,7 +3,9 @@
 //! Owns: the list of figures; each is a module of its own.
 
 pub(crate) mod allreduce;
+pub(crate) mod control;
 pub(crate) mod empty_tasks;
+pub(crate) mod locality;
 pub(crate) mod spread;
 pub(crate) mod trouble;
 
@@ -14,10 +16,14 @@ use std::{error::Error, path::PathBuf};
 pub enum Figure {
     /// Empty tasks a second, drivers on every node: the paper's Figure 8b.
     EmptyTasks,
+    /// Tasks with large inputs, with and without locality: the paper's Figure 8a.
+    Locality,
     /// One driver against many nodes.
     Spread,
     /// A slow scheduler against an allreduce: the paper's Figure 12b.
     Allreduce,
+    /// What is asked of the control store, and words on load.
+    Control,
     /// Nodes, processes and connections that are lost.
     Trouble,
 }
@@ -44,11 +50,17 @@ pub fn run(figures: &[Figure], options: &Options) -> Result<(), Box<dyn Error>> 
     if wanted(Figure::EmptyTasks) {
         empty_tasks::figure(options)?;
     }
+    if wanted(Figure::Locality) {
+        locality::figure(options)?;
+    }
     if wanted(Figure::Spread) {
         spread::figure(options)?;
     }
     if wanted(Figure::Allreduce) {
         allreduce::figure(options)?;
+    }
+    if wanted(Figure::Control) {
+        control::figure(options)?;
     }
     if wanted(Figure::Trouble) {
         trouble::figure(options)?;

@@ -18,6 +18,10 @@ pub(crate) enum Core {
     Global,
     /// The worker pool's.
     Pool,
+    /// Those of objects: the node's two, and the owner's.
+    Objects,
+    /// The keeper's of actors.
+    Actors,
 }
 
 /// Messages of one kind.
@@ -33,9 +37,11 @@ pub(crate) struct Count {
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     sent: BTreeMap<&'static str, Count>,
-    spent: [Duration; 4],
+    spent: [Duration; 6],
     /// Messages and bytes that came to the first node, the head, from other nodes.
     pub(crate) at_head: Count,
+    /// Of these, words on load.
+    pub(crate) load_at_head: Count,
 }
 
 impl Meter {

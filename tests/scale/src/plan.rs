@@ -4,8 +4,15 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use actinic_actors::cluster::{submit::core::Queued, wire::ClassSpec};
+use actinic_actors::cluster::{
+    objects::wire::StoredId,
+    submit::core::Queued,
+    wire::{ClassSpec, ProcessId},
+    work::InputBytes,
+};
 use actinic_gcs::{ResourceSet, TaskId};
+
+use crate::world::SimRef;
 
 /// One task, as its owner's core holds it and as it travels.
 #[derive(Clone, Debug)]
@@ -20,8 +27,25 @@ pub(crate) struct SimTask {
     pub(crate) children: u8,
     /// Bytes of its inputs, which travel with it.
     pub(crate) bytes: u64,
+    /// References among its arguments, once it was sent.
+    pub(crate) refs: Vec<SimRef>,
+    /// A large object that it reads.
+    pub(crate) input: Option<Box<SimInput>>,
     /// Whether somebody has the right to run it already; none where nobody but a worker ever does.
     pub(crate) claimed: Option<Rc<Cell<bool>>>,
+}
+
+/// A large object, as a task carries it.
+#[derive(Clone, Debug)]
+pub(crate) struct SimInput {
+    /// Which.
+    pub(crate) stored: StoredId,
+    /// Who knows where it is.
+    pub(crate) owner: ProcessId,
+    /// How large it is.
+    pub(crate) bytes: u64,
+    /// Where it is, as far as the schedulers are told.
+    pub(crate) known: InputBytes,
 }
 
 impl Queued for SimTask {
@@ -31,6 +55,10 @@ impl Queued for SimTask {
 
     fn claim(&self) -> bool {
         self.claimed.as_ref().is_none_or(|claimed| !claimed.replace(true))
+    }
+
+    fn inputs(&self) -> InputBytes {
+        self.input.as_ref().map(|input| input.known.clone()).unwrap_or_default()
     }
 
     fn put_back(&self) -> bool {
@@ -52,6 +80,8 @@ pub(crate) struct Step {
     pub(crate) class: usize,
     /// Bytes of its inputs.
     pub(crate) bytes: u64,
+    /// Which of the plan's objects it reads.
+    pub(crate) input: Option<u32>,
 }
 
 /// The tasks.
@@ -75,6 +105,10 @@ pub(crate) struct Plan {
     pub(crate) classes: Vec<ClassSpec>,
     /// Its tasks.
     pub(crate) tasks: Tasks,
+    /// Large objects that are there: the node of each, and its bytes.
+    pub(crate) objects: Vec<(u32, u64)>,
+    /// Whether schedulers are told where the objects are.
+    pub(crate) locality: bool,
     /// Added before a ready task reaches its core: a slow scheduler on each task's way.
     pub(crate) each_task_waits_ns: u64,
 }
@@ -89,9 +123,14 @@ pub(crate) fn plain() -> ClassSpec {
 }
 
 impl Plan {
+    /// Tasks of these classes, with no large objects.
+    pub(crate) fn of(classes: Vec<ClassSpec>, tasks: Tasks) -> Self {
+        Self { classes, tasks, objects: Vec::new(), locality: true, each_task_waits_ns: 0 }
+    }
+
     /// Tasks that are alike, of one plain CPU each.
     pub(crate) fn equal(count: u32, ran_ns: u64) -> Self {
-        Self { classes: vec![plain()], tasks: Tasks::Equal { count, ran_ns }, each_task_waits_ns: 0 }
+        Self::of(vec![plain()], Tasks::Equal { count, ran_ns })
     }
 
     /// How many tasks there are.
@@ -102,17 +141,17 @@ impl Plan {
         }
     }
 
-    /// One task, and its class.
-    pub(crate) fn task(&self, driver: TaskId, number: u32) -> (SimTask, usize) {
+    /// One task, its class, and which of the objects it reads.
+    pub(crate) fn task(&self, driver: TaskId, number: u32) -> (SimTask, usize, Option<u32>) {
         let id = driver.child(u64::from(number));
-        let claimed = None;
-        match &self.tasks {
-            Tasks::Equal { ran_ns, .. } => (SimTask { id, number, ran_ns: *ran_ns, children: 0, bytes: 0, claimed }, 0),
+        let (ran_ns, children, class, bytes, object) = match &self.tasks {
+            Tasks::Equal { ran_ns, .. } => (*ran_ns, 0, 0, 0, None),
             Tasks::Graph(steps) => {
-                let Step { ran_ns, children, class, bytes, .. } = steps[number as usize];
-                (SimTask { id, number, ran_ns, children, bytes, claimed }, class)
+                let Step { ran_ns, children, class, bytes, input, .. } = steps[number as usize];
+                (ran_ns, children, class, bytes, input)
             }
-        }
+        };
+        (SimTask { id, number, ran_ns, children, bytes, refs: Vec::new(), input: None, claimed: None }, class, object)
     }
 }
 

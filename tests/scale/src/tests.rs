@@ -3,9 +3,9 @@
 
 use crate::{
     figures::{
-        allreduce,
+        allreduce, control,
         empty_tasks::{linear_within, measure},
-        spread, trouble,
+        locality, spread, trouble,
     },
     world::LoadTo,
 };
@@ -24,6 +24,27 @@ fn a_figure_that_is_not_linear_is_refused() {
     let mut other = row.clone();
     other.nodes = 10;
     assert!(linear_within(&[row, other], 0.05).is_err());
+}
+
+#[test]
+fn tasks_go_where_their_inputs_are_and_who_is_not_told_waits_for_the_network() {
+    let run = |bytes, locality| {
+        let case = locality::Case { nodes: 2, bytes, link_bytes_per_s: locality::LINKS[0].0, locality, tasks: 200 };
+        locality::measure(&case, 1).unwrap()
+    };
+    let (small, large) = (run(1 << 20, true), run(100 << 20, true));
+    assert!(large.mean_ms < 2.0 * small.mean_ms, "with locality it is flat: {small:?}, {large:?}");
+    let without = run(100 << 20, false);
+    assert!(without.mean_ms > 10.0 * large.mean_ms, "{large:?}, {without:?}");
+}
+
+#[test]
+fn an_actor_costs_the_control_store_the_same_however_many_nodes_there_are() {
+    let rows = [1, 10].map(|nodes| control::measure(nodes, 200, 10, 1).unwrap());
+    assert_eq!(rows.clone().map(|row| row.writes_per_actor), [4.0, 4.0], "made, placed, up, ended");
+    let [_, groups] = rows.clone().map(|row| row.writes_s[3]);
+    assert_eq!(groups, 3.0, "three rows for each of ten groups in ten seconds");
+    assert!(rows[1].load_bytes_s[0] < 10_000.0, "{rows:?}");
 }
 
 #[test]

@@ -1,19 +1,26 @@
 //! The simulated cluster: the cores that ship, the messages between them, and virtual time.
 //!
 //! Owns: the nodes, the processes, and the loop that hands each event to whom it concerns. What a shell does with an effect
-//! is done here as the shell does it: [`node`] stands for `cluster/local.rs`, `global.rs` and `workers.rs`, [`ears`] for
-//! `node/peers.rs` and `hub.rs`, [`owner`] and [`worker`] for `core_worker.rs`, [`faults`] for `node/members.rs` and whatever
-//! breaks. Does not own a single decision of scheduling.
+//! is done here as the shell does it: [`node`] stands for `cluster/local.rs` and `global.rs`, [`pool`] for `workers.rs`,
+//! [`actors`] and [`groups`] for whoever keeps those, [`objects`] for `cluster/objects/`, [`ears`] for `node/peers.rs` and
+//! `hub.rs`, [`owner`], [`worker`] and [`refs`] for `core_worker.rs`, [`control`] for whoever asks the control store, [`faults`]
+//! for `node/members.rs` and whatever breaks. Does not own a single decision of scheduling.
 //!
 //! Invariants: all happens in the order of virtual time; the same settings give the same events, to the last one.
 
+mod actors;
 mod checks;
+mod control;
 mod ears;
 mod ends;
 mod events;
 mod faults;
+mod groups;
 mod node;
+mod objects;
 mod owner;
+mod pool;
+mod refs;
 mod worker;
 
 use std::sync::Arc;
@@ -22,14 +29,16 @@ use actinic_actors::cluster::wire::{ExeHash, JobCode, ProcessId};
 use actinic_gcs::{JobId, Millis, NodeId, ResourceSet, TaskId, WorkerId};
 use rustc_hash::FxHashMap;
 
+pub(crate) use self::{
+    control::Asked,
+    events::{Event, Fault},
+    node::LoadTo,
+    refs::SimRef,
+};
 use self::{
     events::{Channel, Queue},
     node::NodeSim,
     owner::Proc,
-};
-pub(crate) use self::{
-    events::{Event, Fault},
-    node::LoadTo,
 };
 use crate::{meter::Meter, model::Model, plan::Plan, rng::Rng};
 
@@ -51,6 +60,10 @@ pub(crate) struct Settings {
     pub(crate) check: bool,
     /// Nodes that keep a global scheduler ready; the others' would know the same.
     pub(crate) globals: u32,
+    /// Nodes that keep actors.
+    pub(crate) keepers: u32,
+    /// Whether programs pass references around.
+    pub(crate) refs: bool,
     /// Whom a node tells how it is.
     pub(crate) load_to: LoadTo,
 }
@@ -59,7 +72,7 @@ impl Settings {
     /// So many nodes of four CPUs.
     pub(crate) fn nodes(nodes: u32, seed: u64) -> Self {
         let (model, load_to) = (Model::default(), LoadTo::Scheduler);
-        Self { nodes, cpus: 4.0, seed, model, check: false, globals: 1, load_to }
+        Self { nodes, cpus: 4.0, seed, model, check: false, globals: 1, keepers: 0, refs: false, load_to }
     }
 }
 
@@ -82,6 +95,11 @@ pub(crate) struct World {
     happened: u64,
     open: u32,
     sizes: ears::Sizes,
+    /// What was asked of the control store.
+    pub(crate) asked: Asked,
+    /// Bytes of a node's row there.
+    row_bytes: u64,
+    truth: refs::Truth,
 }
 
 impl World {
@@ -106,7 +124,11 @@ impl World {
             happened: 0,
             open: 0,
             sizes: ears::Sizes::measured(),
+            asked: Asked::default(),
+            row_bytes: 0,
+            truth: refs::Truth::default(),
         };
+        world.row_bytes = world.bytes_of_row();
         world.connect_all();
         world.meter.reset();
         world
@@ -130,9 +152,13 @@ impl World {
             functions: 1,
         });
         here.exe.adopt();
+        self.enter_job(self.jobs, node);
         let number = self.add_process(node, process, code.clone());
         self.open += 1;
+        let objects: Vec<(u32, u64)> = plan.objects.clone();
         self.procs[number as usize].begin(TaskId::driver(JobId(self.jobs)), plan);
+        let inputs = objects.into_iter().map(|(node, bytes)| self.place_object(number, node, bytes)).collect();
+        self.procs[number as usize].has_objects(inputs);
         let ahead = (self.settings.cpus as usize).min(node::AHEAD_MAX);
         self.tell_pool(
             node,
@@ -223,6 +249,12 @@ impl World {
             Event::Ran(process, done) => (17, *process, done.len() as u32, false),
             Event::Look => (18, 0, 0, false),
             Event::Fault(_) => (19, 0, 0, true),
+            Event::Objects(node, _) => (20, *node, 0, false),
+            Event::Rest(process, _) => (21, *process, 0, false),
+            Event::Keeper(node, _) | Event::KeeperPass(node) | Event::KeeperLook(node) => (22, *node, 0, false),
+            Event::GroupLook(node) => (23, *node, 0, false),
+            Event::Script(process) | Event::NextGroup(process) => (24, *process, 0, true),
+            Event::Renew(node) | Event::Members(node) => (25, *node, 0, false),
         };
         for part in [self.now, kind, u64::from(who) << 32 | u64::from(also)] {
             self.digest = (self.digest ^ part).wrapping_mul(0x0100_0000_01b3);
@@ -251,6 +283,16 @@ impl World {
             Event::Tick(process) => self.tick(process),
             Event::Ran(process, done) => self.on_ran(process, done),
             Event::Look => self.look(),
+            Event::Objects(node, word) => self.on_objects(node, word),
+            Event::Rest(process, begun) => self.look_at_rest(process, begun),
+            Event::Keeper(node, word) => self.on_keeper(node, word),
+            Event::KeeperPass(node) => self.keeper_pass(node, false),
+            Event::KeeperLook(node) => self.keeper_pass(node, true),
+            Event::GroupLook(node) => self.place_groups(node, true),
+            Event::Script(process) => self.run_script(process),
+            Event::NextGroup(process) => self.next_group(process),
+            Event::Renew(node) => self.renew(node),
+            Event::Members(node) => self.members(node),
             Event::Fault(fault) => self.on_fault(fault),
         }
     }

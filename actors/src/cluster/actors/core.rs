@@ -12,6 +12,7 @@
 //! back; what an actor's former host says is not heard; a dead actor stays dead, and is remembered for a while.
 
 mod loss;
+mod phases;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -22,6 +23,7 @@ use actinic_gcs::{
 };
 use bytes::Bytes;
 
+use self::phases::Phases;
 use crate::{
     cluster::{
         wire::{
@@ -83,7 +85,7 @@ enum Phase {
     /// Its arguments are not there.
     Declared,
     /// It waits for its turn to be placed.
-    Queued,
+    Queued(u64),
     /// A lease is wanted under this class, since then told.
     Placing { class: ClassId, told_at: Millis, on: Option<NodeId> },
     /// It has a host.
@@ -108,9 +110,8 @@ struct Record {
 /// The state.
 pub struct ActorCore {
     me: NodeId,
-    nodes: BTreeSet<NodeId>,
     actors: BTreeMap<ActorId, Record>,
-    queue: VecDeque<ActorId>,
+    phases: Phases,
     placing: BTreeMap<ClassId, ActorId>,
     dead: BTreeMap<ActorId, (String, Exit)>,
     dead_order: VecDeque<ActorId>,
@@ -126,9 +127,8 @@ impl ActorCore {
     pub fn new(me: NodeId) -> Self {
         Self {
             me,
-            nodes: BTreeSet::from([me]),
             actors: BTreeMap::new(),
-            queue: VecDeque::new(),
+            phases: Phases::new(me),
             placing: BTreeMap::new(),
             dead: BTreeMap::new(),
             dead_order: VecDeque::new(),
@@ -170,8 +170,9 @@ impl ActorCore {
         let Some(record) = self.actors.get_mut(&actor).filter(|record| matches!(record.phase, Phase::Declared)) else {
             return;
         };
-        (record.args, record.phase) = (args, Phase::Queued);
-        self.queue.push_back(actor);
+        record.args = args;
+        let phase = self.phases.last_turn();
+        self.phases.turn(actor, record, phase);
         effects.push(ActorEffect::Step(actor, 0, ActorStep::PendingCreation));
     }
 
@@ -225,7 +226,7 @@ impl ActorCore {
         self.revision += 1;
         effects.push(unwanted(record, class, self.revision));
         let restarts_left = record.new.options.max_restarts.map(|max| max.saturating_sub(record.restarts.len() as u32));
-        record.phase = Phase::Held(Held { lease, host, doors, up: false });
+        self.phases.turn(actor, record, Phase::Held(Held { lease, host, doors, up: false }));
         let hosted = HostActor {
             new: record.new.clone(),
             keeper,
@@ -301,63 +302,30 @@ impl ActorCore {
 
     /// Places what can be placed. Call it once after a batch of events.
     pub fn place(&mut self, now: Millis, effects: &mut Vec<ActorEffect>) {
-        if self.queue.is_empty() || self.placing.len() >= PLACING_MAX {
-            return;
-        }
-        let mut counts = self.counts();
         while self.placing.len() < PLACING_MAX {
-            let Some(actor) = self.queue.pop_front() else { return };
+            let Some(actor) = self.phases.first() else { return };
             self.next_class = self.next_class.wrapping_add(1);
             let class = ClassId(self.next_class);
             self.placing.insert(class, actor);
-            self.demand(now, actor, class, &mut counts, effects);
+            self.demand(now, actor, class, effects);
         }
     }
 
-    fn demand(
-        &mut self,
-        now: Millis,
-        actor: ActorId,
-        class: ClassId,
-        counts: &mut BTreeMap<NodeId, usize>,
-        effects: &mut Vec<ActorEffect>,
-    ) {
-        let light = self.actors.get(&actor).is_some_and(is_light);
-        let emptiest = counts.iter_mut().min_by_key(|(node, count)| (**count, **node != self.me)).filter(|_| light);
-        let on = emptiest.map(|(node, count)| {
-            *count += 1;
-            *node
-        });
+    fn demand(&mut self, now: Millis, actor: ActorId, class: ClassId, effects: &mut Vec<ActorEffect>) {
         let Some(record) = self.actors.get_mut(&actor) else { return };
-        record.phase = Phase::Placing { class, told_at: now, on };
+        let on = self.phases.emptiest().filter(|_| is_light(record));
+        self.phases.turn(actor, record, Phase::Placing { class, told_at: now, on });
         self.revision += 1;
         let demand = demand_of(record, class, on, 1, self.revision);
         effects.push(ActorEffect::Demand(Box::new(record.code.clone()), demand));
     }
 
-    /// How many of the actors that are kept here are on each node.
-    fn counts(&self) -> BTreeMap<NodeId, usize> {
-        let mut counts: BTreeMap<NodeId, usize> = self.nodes.iter().map(|node| (*node, 0)).collect();
-        for record in self.actors.values() {
-            let on = match &record.phase {
-                Phase::Held(held) => Some(held.host.node),
-                Phase::Placing { on, .. } => *on,
-                Phase::Declared | Phase::Queued | Phase::BackOff(_) => None,
-            };
-            if let Some(count) = on.and_then(|node| counts.get_mut(&node)) {
-                *count += 1;
-            }
-        }
-        counts
-    }
-
     /// Time has passed: those whose back-off is over are placed, demands are told again, who asks in vain is answered.
     pub fn on_time(&mut self, now: Millis, effects: &mut Vec<ActorEffect>) {
-        for (actor, record) in &mut self.actors {
-            if matches!(record.phase, Phase::BackOff(until) if now >= until) {
-                record.phase = Phase::Queued;
-                self.queue.push_back(*actor);
-            }
+        for actor in self.phases.over(now) {
+            let Some(record) = self.actors.get_mut(&actor) else { continue };
+            let phase = self.phases.last_turn();
+            self.phases.turn(actor, record, phase);
         }
         let overdue: Vec<(ClassId, ActorId)> = self
             .placing
@@ -368,11 +336,8 @@ impl ActorCore {
             })
             .map(|(class, actor)| (*class, *actor))
             .collect();
-        if !overdue.is_empty() {
-            let mut counts = self.counts();
-            for (class, actor) in overdue {
-                self.demand(now, actor, class, &mut counts, effects);
-            }
+        for (class, actor) in overdue {
+            self.demand(now, actor, class, effects);
         }
         let in_vain: Vec<ActorId> = self
             .unknown
@@ -405,9 +370,7 @@ impl ActorCore {
     /// Whether time changes anything.
     #[must_use]
     pub fn waits_for_time(&self) -> bool {
-        !self.placing.is_empty()
-            || !self.unknown.is_empty()
-            || self.actors.values().any(|record| matches!(record.phase, Phase::BackOff(_)))
+        !self.placing.is_empty() || !self.unknown.is_empty() || self.phases.has_back_offs()
     }
 
     /// Asserts every invariant.
@@ -420,6 +383,7 @@ impl ActorCore {
             assert!(matches!(phase, Phase::Placing { class: own, .. } if own == class), "a demand has its actor");
         }
         let placing = self.actors.values().filter(|record| matches!(record.phase, Phase::Placing { .. })).count();
+        self.phases.sanity_check(self.actors.iter().map(|(actor, record)| (*actor, &record.phase)));
         assert_eq!(placing, self.placing.len(), "an actor that is being placed has its demand");
         assert!(placing <= PLACING_MAX, "what is being placed is bounded");
         let leases = self.actors.values().filter_map(|record| match &record.phase {

@@ -412,7 +412,7 @@ impl Hears for NodeEars {
                 }
                 FromNode::Group(group, news) => core.on_group(group, news),
                 FromNode::Hopeless { reason, .. } => tracing::warn!("{reason}"),
-                FromNode::Gone { process, reason } => core.process_gone(process, &reason),
+                FromNode::Gone { process, reason } => core.process_gone(core.ended(process), &reason),
                 FromNode::NodeGone { node, reason } => core.all_of_node_gone(node, &reason),
                 FromNode::Relay { from, body } => {
                     core.hear(from, decode(&body)?);

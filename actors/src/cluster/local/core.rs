@@ -17,7 +17,7 @@
 //! wants by a grant of ours; who is gone holds and wants nothing, even where a word of his comes late.
 
 mod bundles;
-mod gone;
+mod demands;
 mod grant;
 mod look;
 mod spill;
@@ -26,9 +26,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use actinic_gcs::{resources::GPU, Millis, NodeId, PlacementGroupId, ResourceSet};
 
-use self::{bundles::Groups, gone::Gone};
+use self::{bundles::Groups, demands::Demands};
 use crate::{
     cluster::{
+        gone::Gone,
         groups::GroupFrame,
         wire::{ClassId, ClassSpec, Demand, JobCode, LeaseFor, LeaseId, NodeLoad, ProcessId, Spilled},
         work::Work,
@@ -164,8 +165,17 @@ pub struct LocalCore {
     node: NodeId,
     labels: BTreeMap<String, String>,
     placement: PlacementCore,
-    wanted: BTreeMap<Key, Wanted>,
+    wanted: Demands,
     leases: BTreeMap<u64, Granted>,
+    /// Leases by their owners and their workers.
+    of_process: BTreeSet<(ProcessId, u64)>,
+    /// Leases that are to get CPUs back.
+    owed: BTreeSet<u64>,
+    /// Leases that may be asked back, and how many are.
+    recallable: BTreeSet<u64>,
+    recalled: usize,
+    /// Leases that lend their CPUs.
+    lent: usize,
     peers: BTreeSet<NodeId>,
     gone: Gone,
     groups: Groups,
@@ -173,6 +183,8 @@ pub struct LocalCore {
     bandwidth: u64,
     next: u64,
     revision: u64,
+    /// When something is due, as of the last pass.
+    due: Option<Millis>,
 }
 
 impl LocalCore {
@@ -185,14 +197,20 @@ impl LocalCore {
             node,
             labels: BTreeMap::new(),
             placement,
-            wanted: BTreeMap::new(),
+            wanted: Demands::default(),
             leases: BTreeMap::new(),
+            of_process: BTreeSet::new(),
+            owed: BTreeSet::new(),
+            recallable: BTreeSet::new(),
+            recalled: 0,
+            lent: 0,
             peers: BTreeSet::new(),
             gone: Gone::default(),
             groups: Groups::default(),
             bandwidth: 0,
             next: 0,
             revision: 0,
+            due: None,
         }
     }
 
@@ -242,16 +260,14 @@ impl LocalCore {
     fn want(&mut self, now: Millis, placed: bool, told: Spilled, elsewhere: u32) {
         let Spilled { owner, code, class, spec, want, work, revision } = told;
         let key = Key { owner, class, placed };
-        let classes = self.wanted.range(Key { class: ClassId(0), placed: false, owner }..);
-        let known = classes.take_while(|(other, _)| other.owner == owner).take(CLASSES_MAX).count();
         // A keeper of actors has a class for each of them.
-        let full = known >= CLASSES_MAX && !owner.is_manager();
-        if !self.wanted.contains_key(&key) && (want == 0 || full) {
+        let full = self.wanted.of_owner(owner) >= CLASSES_MAX && !owner.is_manager();
+        if self.wanted.get(&key).is_none() && (want == 0 || full) {
             return;
         }
         let until = placed.then_some(Millis(now.0 + PLACED_MS_MAX));
         let ticket = self.number();
-        let wanted = self.wanted.entry(key).or_insert_with(|| Wanted {
+        let wanted = self.wanted.change_or(key, || Wanted {
             code,
             spec,
             want: 0,
@@ -270,13 +286,18 @@ impl LocalCore {
         });
         if revision >= wanted.revision {
             (wanted.want, wanted.elsewhere, wanted.revision, wanted.until) = (want, elsewhere, revision, until);
-            wanted.work = work;
+            self.wanted.set_work(&key, work);
         }
     }
 
     /// A worker has been found for a lease.
     pub fn on_worker(&mut self, lease: LeaseId, worker: ProcessId, effects: &mut Vec<LocalEffect>) {
         let Some(granted) = self.leases.get_mut(&lease.number) else { return effects.push(LocalEffect::Ended(lease)) };
+        self.of_process.insert((worker, lease.number));
+        // An actor keeps its lease for life.
+        if !granted.recalled && !granted.key.owner.is_manager() {
+            self.recallable.insert(lease.number);
+        }
         granted.worker = Some(worker);
         let gpus = granted.rest.devices(GPU).iter().map(|share| share.index).collect();
         let Key { owner, class, .. } = granted.key;
@@ -290,8 +311,10 @@ impl LocalCore {
         effects.push(LocalEffect::Infeasible(owner, class, reason.to_owned()));
         self.end(lease.number);
         // What it holds is still counted; it wants no more.
-        let of_class = |key: &Key| (key.owner, key.class) == (owner, class);
-        self.wanted.iter_mut().filter(|(key, _)| of_class(key)).for_each(|(_, wanted)| wanted.want = 0);
+        for placed in [false, true] {
+            let wanted = self.wanted.change(&Key { owner, class, placed });
+            wanted.into_iter().for_each(|wanted| wanted.want = 0);
+        }
     }
 
     /// The owner needs a lease no more.
@@ -303,18 +326,20 @@ impl LocalCore {
 
     /// The worker of a lease waits for others: its CPUs are free meanwhile.
     pub fn on_blocked(&mut self, lease: LeaseId) {
-        let lent = self.leases.values().filter(|granted| granted.lends).count();
-        let Some(granted) = self.leases.get_mut(&lease.number).filter(|_| lent < LENT_MAX) else { return };
+        let Some(granted) = self.leases.get_mut(&lease.number).filter(|_| self.lent < LENT_MAX) else { return };
         if let Some(cpus) = granted.cpus.take() {
             self.placement.release(cpus, &mut Vec::new());
             granted.lends = true;
+            self.lent += 1;
         }
     }
 
     /// It goes on, and gets its CPUs back as soon as some are free.
     pub fn on_unblocked(&mut self, lease: LeaseId) {
-        if let Some(granted) = self.leases.get_mut(&lease.number) {
-            granted.lends = false;
+        let Some(granted) = self.leases.get_mut(&lease.number) else { return };
+        if std::mem::replace(&mut granted.lends, false) {
+            self.lent -= 1;
+            self.owed.insert(lease.number);
         }
     }
 
@@ -332,14 +357,12 @@ impl LocalCore {
 
     /// Takes from a process what it holds and wants, and from all what it serves.
     fn forget(&mut self, process: ProcessId, effects: &mut Vec<LocalEffect>) {
-        let owned = |granted: &Granted| granted.key.owner == process || granted.worker == Some(process);
-        let ended: Vec<u64> =
-            self.leases.iter().filter(|(_, granted)| owned(granted)).map(|(number, _)| *number).collect();
-        for number in ended {
+        let ended = self.of_process.range((process, 0)..=(process, u64::MAX));
+        for number in ended.map(|(_, number)| *number).collect::<Vec<u64>>() {
             self.end(number);
             effects.push(LocalEffect::Ended(LeaseId { node: self.node, number }));
         }
-        self.wanted.retain(|key, _| key.owner != process);
+        self.wanted.remove_owner(process);
     }
 
     /// Another node is there.
@@ -350,9 +373,9 @@ impl LocalCore {
     /// Another node is gone, with all its processes.
     pub fn on_peer_gone(&mut self, node: NodeId, effects: &mut Vec<LocalEffect>) {
         self.peers.remove(&node);
-        let owners: BTreeSet<ProcessId> = self.wanted.keys().map(|key| key.owner).collect();
         let holders = self.leases.values().map(|granted| granted.key.owner);
-        let gone: BTreeSet<ProcessId> = owners.into_iter().chain(holders).filter(|owner| owner.node == node).collect();
+        let gone: BTreeSet<ProcessId> =
+            self.wanted.owners().chain(holders).filter(|owner| owner.node == node).collect();
         // They may live on, and be heard of again.
         gone.into_iter().for_each(|owner| self.forget(owner, effects));
         self.unbind(effects);
@@ -361,22 +384,17 @@ impl LocalCore {
 
     // --- decisions -------------------------------------------------------------------------------------------------
 
-    /// One pass over all that is wanted. Call it once after a batch of events, and when [`LocalCore::deadline`] has come.
+    /// One pass over all that waits. Call it once after a batch of events, and when [`LocalCore::deadline`] has come.
     pub fn dispatch(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
-        self.wanted.retain(|_, wanted| wanted.until.is_none_or(|until| now < until) || wanted.held > 0);
+        self.wanted.forget_late(now);
         self.forget_uncommitted(now);
         self.take_cpus_back();
         self.place_in_groups(now, effects);
-        let mut stuck: BTreeSet<Key> = BTreeSet::new();
-        while let Some(key) = self.neediest(now, &stuck) {
-            if !self.grant(key, effects) {
-                stuck.insert(key);
-            }
-        }
+        self.grant_in_turn(now, effects);
         self.spill(now, effects);
         self.recall(now, effects);
-        self.wanted
-            .retain(|_, wanted| wanted.want > 0 || wanted.held > 0 || wanted.spilled > 0 || !wanted.shares.is_empty());
+        self.wanted.settle();
+        self.due = self.next_due(now);
     }
 }
 

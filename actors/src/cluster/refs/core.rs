@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use actinic_gcs::ObjectId;
 
-use crate::cluster::wire::ProcessId;
+use crate::cluster::{gone::Gone, wire::ProcessId};
 
 /// What the shell is to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,13 +56,15 @@ struct Entry {
 pub struct RefCore {
     me: ProcessId,
     entries: BTreeMap<ObjectId, Entry>,
+    /// Who is lost: what is said to them or comes of them late changes nothing that nobody would mend.
+    gone: Gone,
 }
 
 impl RefCore {
     /// Of the process `me`.
     #[must_use]
     pub fn new(me: ProcessId) -> Self {
-        Self { me, entries: BTreeMap::new() }
+        Self { me, entries: BTreeMap::new(), gone: Gone::default() }
     }
 
     // --- events ----------------------------------------------------------------------------------------------------
@@ -70,6 +72,10 @@ impl RefCore {
     /// A reference is about to be sent. True where this process owns the object and must keep it from now on.
     #[must_use]
     pub fn on_send(&mut self, object: ObjectId, owner: ProcessId, to: ProcessId) -> bool {
+        if self.gone.contains(to) {
+            // Nobody would ever give it back.
+            return false;
+        }
         let new = !self.entries.contains_key(&object);
         let entry = self.entries.entry(object).or_insert_with(|| Entry::of(owner));
         *entry.children.entry(to).or_insert(0) += 1;
@@ -84,7 +90,9 @@ impl RefCore {
         }
         let entry = self.entries.entry(object).or_insert_with(|| Entry::of(owner));
         entry.local += 1;
+        let lost = self.gone.contains(from);
         match &mut entry.parent {
+            None if lost => turn_to_owner(object, entry, &self.gone, effects),
             None => entry.parent = Some((from, 1)),
             Some((parent, count)) if *parent == from => *count += 1,
             Some(_) => effects.push(RefEffect::Release { to: from, object, count: 1 }),
@@ -113,9 +121,18 @@ impl RefCore {
 
     /// A process whose parent is lost turns to this one, the owner. False where the object is gone.
     pub fn on_borrow(&mut self, object: ObjectId, from: ProcessId) -> bool {
+        if self.gone.contains(from) {
+            return true;
+        }
         let Some(entry) = self.entries.get_mut(&object) else { return false };
         *entry.children.entry(from).or_insert(0) += 1;
         true
+    }
+
+    /// A process has ended, and will never be heard of again but by what is under way. [`RefCore::on_gone`] comes after it; one
+    /// that is only cut off may come back, and is not told of here.
+    pub fn on_ended(&mut self, process: ProcessId) {
+        self.gone.insert(process);
     }
 
     /// A process is lost: what it needed is needed no more, and what it gave must be kept by the owner.
@@ -132,10 +149,7 @@ impl RefCore {
             let Some(entry) = self.entries.get_mut(&object) else { continue };
             entry.children.remove(&process);
             if entry.parent.is_some_and(|(parent, _)| parent == process) {
-                entry.parent = (entry.owner != process).then_some((entry.owner, 1));
-                if entry.parent.is_some() {
-                    effects.push(RefEffect::Borrow { owner: entry.owner, object });
-                }
+                turn_to_owner(object, entry, &self.gone, effects);
             }
             self.free_if_done(object, effects);
         }
@@ -177,6 +191,15 @@ impl RefCore {
             assert!(entry.children.values().all(|count| *count > 0), "a child needs something");
             assert!(entry.owner != self.me || entry.parent.is_none(), "an owner has no parent");
         }
+    }
+}
+
+/// Whoever gave the reference is lost: the owner is asked to keep the object, unless that is lost as well.
+fn turn_to_owner(object: ObjectId, entry: &mut Entry, gone: &Gone, effects: &mut Vec<RefEffect>) {
+    let lost = entry.parent.map(|(parent, _)| parent);
+    entry.parent = (lost != Some(entry.owner) && !gone.contains(entry.owner)).then_some((entry.owner, 1));
+    if entry.parent.is_some() {
+        effects.push(RefEffect::Borrow { owner: entry.owner, object });
     }
 }
 

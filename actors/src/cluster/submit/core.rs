@@ -14,22 +14,35 @@
 //! begun there, which its claim decides, and that is queued again where it was. The first task is never asked for: so each
 //! lease has one that stays, and tasks are not passed around without end where everything is slow.
 //!
+//! What is done for each task takes no longer for many leases, classes or functions, but for the logarithm of the leases: a
+//! class has them in the order of their loads ([`ready`]) and its sums at hand ([`pace`]), and a lease is looked at when
+//! something of it may be due ([`alarms`]).
+//!
 //! **Invariants:** each task is queued or under exactly one lease; a lease that was given back is never used again; the
 //! demand that was told last is the one that holds; a queue is in the order of submission.
 
+mod alarms;
+mod class;
+mod held;
 mod look;
 pub mod pace;
+mod ready;
 mod take_back;
 mod want;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use actinic_gcs::{Millis, NodeId, TaskId};
 
-use self::pace::{Measure, Pace};
+use self::{
+    alarms::{Alarm, Alarms},
+    class::Class,
+    held::{Held, Leases, Slot},
+    pace::Measure,
+};
 use crate::cluster::{
     wire::{ClassId, ClassSpec, Demand, LeaseId, ProcessId},
-    work::{InputBytes, InputSum},
+    work::InputBytes,
 };
 
 /// Tasks that take so long together, in microseconds, may be under way at a worker.
@@ -118,74 +131,43 @@ struct Sent<T> {
     share_us: u64,
 }
 
-struct Held<T> {
-    class: ClassId,
-    worker: ProcessId,
-    under_way: VecDeque<Sent<T>>,
-    /// The sum of their shares.
-    load_us: u64,
-    recalled: bool,
-    idle_since: Millis,
-    /// When something ended last, or the first look since something is under way.
-    moved_at: Option<Millis>,
-    stalled: bool,
-    /// Whether tasks were asked back since something ended.
-    asked: bool,
-}
-
-impl<T> Held<T> {
-    fn remove(&mut self, at: usize) -> Option<Sent<T>> {
-        let sent = self.under_way.remove(at)?;
-        self.load_us = self.load_us.saturating_sub(sent.share_us);
-        Some(sent)
-    }
-
-    fn has_room(&self, share_us: u64) -> bool {
-        let fits = self.load_us + share_us <= PIPELINE_US && self.under_way.len() < DEPTH_MAX;
-        !self.recalled && !self.stalled && (self.under_way.is_empty() || fits)
-    }
-}
-
-struct Class<T> {
-    spec: ClassSpec,
-    queue: VecDeque<Entry<T>>,
-    leases: Vec<LeaseId>,
-    pace: Pace,
-    inputs: InputSum,
-    told: u32,
-    told_elsewhere: u32,
-}
-
 /// The state.
 pub struct SubmitCore<T> {
     classes: BTreeMap<ClassId, Class<T>>,
     by_spec: BTreeMap<ClassSpec, ClassId>,
-    held: BTreeMap<LeaseId, Held<T>>,
+    held: Leases<T>,
     home: Option<NodeId>,
     next_class: u32,
+    /// With so many classes, those of which nothing is left are forgotten.
+    retire_at: usize,
     revision: u64,
     submitted: u64,
+    /// Tasks that wait, and tasks that are under way.
+    queued: usize,
+    under_way: usize,
+    /// Classes of which something has changed since what is wanted was looked at.
+    touched: Vec<ClassId>,
+    /// Leases that were empty, and have a task since the last look.
+    fresh: Vec<(Slot, u64)>,
+    alarms: Alarms,
 }
 
 impl<T> Default for SubmitCore<T> {
     fn default() -> Self {
-        let (classes, by_spec, held) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { classes, by_spec, held, home: None, next_class: 0, revision: 0, submitted: 0 }
-    }
-}
-
-impl<T> Class<T> {
-    fn new(spec: ClassSpec) -> Self {
-        let (queue, leases) = (VecDeque::new(), Vec::new());
-        let (pace, inputs) = (Pace::default(), InputSum::default());
-        Self { spec, queue, leases, pace, inputs, told: 0, told_elsewhere: 0 }
-    }
-
-    /// A task of it is done, or will never run.
-    fn leave(&mut self, entry: &Entry<T>) {
-        self.pace.leave(entry.measure);
-        if let Some(inputs) = &entry.inputs {
-            self.inputs.remove(inputs);
+        Self {
+            classes: BTreeMap::new(),
+            by_spec: BTreeMap::new(),
+            held: Leases::default(),
+            home: None,
+            next_class: 0,
+            retire_at: CLASSES_MAX,
+            revision: 0,
+            submitted: 0,
+            queued: 0,
+            under_way: 0,
+            touched: Vec::new(),
+            fresh: Vec::new(),
+            alarms: Alarms::default(),
         }
     }
 }
@@ -214,15 +196,17 @@ impl<T: Queued + Clone> SubmitCore<T> {
 
     /// Forgets classes of which nothing is left, but the first, once there are many: each placement group makes some.
     fn retire(&mut self) {
-        if self.classes.len() < CLASSES_MAX {
+        if self.classes.len() < self.retire_at {
             return;
         }
         let is_kept = |id: &ClassId, class: &Class<T>| {
-            *id == ClassId(0) || !class.queue.is_empty() || !class.leases.is_empty() || class.told > 0
+            *id == ClassId(0) || !class.queue.is_empty() || class.leases > 0 || class.told > 0
         };
         self.classes.retain(|id, class| is_kept(id, class));
         let Self { classes, by_spec, .. } = self;
         by_spec.retain(|_, id| classes.contains_key(id));
+        // Where all are needed, they are not looked through for each new one.
+        self.retire_at = CLASSES_MAX.max(2 * self.classes.len());
     }
 
     /// A task is ready. Call [`SubmitCore::settle`] after a batch.
@@ -235,6 +219,8 @@ impl<T: Queued + Clone> SubmitCore<T> {
             of.inputs.add(inputs);
         }
         of.queue.push_back(Entry { number: self.submitted, measure, inputs, task });
+        of.touch(class, &mut self.touched);
+        self.queued += 1;
         self.pump(class, effects);
     }
 
@@ -248,30 +234,29 @@ impl<T: Queued + Clone> SubmitCore<T> {
         effects: &mut Vec<SubmitEffect<T>>,
     ) {
         let Some(of) = self.classes.get_mut(&class) else { return effects.push(SubmitEffect::Return(lease)) };
-        of.leases.push(lease);
-        let held = Held {
-            class,
-            worker,
-            under_way: VecDeque::new(),
-            load_us: 0,
-            recalled: false,
-            idle_since: now,
-            moved_at: None,
-            stalled: false,
-            asked: false,
-        };
-        self.held.insert(lease, held);
+        // One that is told twice is held already.
+        let Some(slot) = self.held.insert(now, class, lease, worker) else { return };
+        of.leases += 1;
+        of.away += u32::from(self.home.is_some_and(|home| lease.node != home));
+        of.touch(class, &mut self.touched);
+        if let Some(held) = self.held.at(slot) {
+            of.rank(slot, held);
+        }
+        self.linger(slot);
         self.pump(class, effects);
     }
 
     /// A lease is wanted back.
     pub fn on_recalled(&mut self, lease: LeaseId, effects: &mut Vec<SubmitEffect<T>>) {
-        let Some(held) = self.held.get_mut(&lease) else { return };
+        let Some(slot) = self.held.slot_of(lease) else { return };
+        let Some(held) = self.held.at(slot) else { return };
         held.recalled = true;
         if held.under_way.is_empty() {
-            self.give_back(lease, effects);
-        } else {
-            take_back::ask(lease, held, effects);
+            return self.give_up(slot, effects);
+        }
+        take_back::ask(held, effects);
+        if let Some(of) = self.classes.get_mut(&held.class) {
+            of.rank(slot, held);
         }
     }
 
@@ -284,35 +269,40 @@ impl<T: Queued + Clone> SubmitCore<T> {
         ran_us: u64,
         effects: &mut Vec<SubmitEffect<T>>,
     ) -> Option<T> {
-        let held = self.held.get_mut(&lease)?;
+        let slot = self.held.slot_of(lease)?;
+        let held = self.held.at(slot)?;
         // Mostly the oldest.
         let at = held.under_way.iter().position(|under_way| under_way.entry.task.id() == task)?;
         let done = held.remove(at)?.entry;
+        self.under_way -= 1;
         let (class, empty, recalled) = (held.class, held.under_way.is_empty(), held.recalled);
         (held.moved_at, held.stalled, held.asked) = ((!empty).then_some(now), false, false);
         if empty {
             held.idle_since = now;
         }
         if let Some(of) = self.classes.get_mut(&class) {
-            of.pace.learn(done.measure, ran_us);
-            of.leave(&done);
+            of.rank(slot, held);
+            of.end(&done, ran_us);
+            of.touch(class, &mut self.touched);
         }
-        if empty && recalled {
-            self.give_back(lease, effects);
-        } else {
-            self.pump(class, effects);
+        match (empty, recalled) {
+            (true, true) => self.give_up(slot, effects),
+            (true, false) => self.linger(slot),
+            (false, _) => {}
         }
+        self.pump(class, effects);
         Some(done.task)
     }
 
     /// A process is gone, with all leases on it.
     pub fn on_gone(&mut self, process: ProcessId, effects: &mut Vec<SubmitEffect<T>>) {
-        let lost: Vec<LeaseId> =
-            self.held.iter().filter(|(_, held)| held.worker == process).map(|(lease, _)| *lease).collect();
-        for lease in lost {
-            let Some(held) = self.held.remove(&lease) else { continue };
+        let on_it = self.held.iter().filter(|(_, held)| held.worker == process);
+        let mut lost: Vec<(LeaseId, Slot)> = on_it.map(|(slot, held)| (held.lease, slot)).collect();
+        lost.sort_unstable();
+        for (_, slot) in lost {
+            let Some(held) = self.remove(slot) else { continue };
+            self.under_way -= held.under_way.len();
             if let Some(of) = self.classes.get_mut(&held.class) {
-                of.leases.retain(|of_class| *of_class != lease);
                 held.under_way.iter().for_each(|sent| of.leave(&sent.entry));
             }
             effects.extend(held.under_way.into_iter().map(|sent| SubmitEffect::Lost(sent.entry.task, process)));
@@ -324,22 +314,23 @@ impl<T: Queued + Clone> SubmitCore<T> {
         let Some(of) = self.classes.get_mut(&class) else { return };
         of.told = 0;
         let entries = std::mem::take(&mut of.queue);
+        self.queued -= entries.len();
         entries.iter().for_each(|entry| of.leave(entry));
+        of.touch(class, &mut self.touched);
         effects.extend(entries.into_iter().map(|entry| SubmitEffect::Infeasible(entry.task, reason.to_owned())));
     }
 
     /// Time has passed: leases without work go back, and what waits behind a long task is taken back.
     pub fn on_time(&mut self, now: Millis, effects: &mut Vec<SubmitEffect<T>>) {
-        let idle: Vec<LeaseId> = self
-            .held
-            .iter()
-            .filter(|(_, held)| held.under_way.is_empty() && now.0 >= held.idle_since.0 + LINGER_MS)
-            .map(|(lease, _)| *lease)
-            .collect();
-        for lease in idle {
-            self.give_back(lease, effects);
+        self.watch_fresh(now);
+        let mut busy = Vec::new();
+        for (alarm, slot, granted) in self.alarms.take(now) {
+            match alarm {
+                Alarm::Idle => self.look_whether_idle(now, slot, granted, effects),
+                Alarm::Busy => busy.push((slot, granted)),
+            }
         }
-        self.look_for_stalled(now, effects);
+        busy.into_iter().for_each(|(slot, granted)| self.look_whether_stalled(now, slot, granted, effects));
         self.settle(effects);
     }
 
@@ -350,32 +341,73 @@ impl<T: Queued + Clone> SubmitCore<T> {
         let Some(of) = self.classes.get_mut(&class) else { return };
         while let Some(first) = of.queue.front() {
             let share_us = of.pace.share_us(first.measure);
-            let room = |lease: &&LeaseId| self.held.get(lease).is_some_and(|held| held.has_room(share_us));
-            let least = |lease: &&LeaseId| self.held.get(lease).map(|held| (held.load_us, held.under_way.len()));
-            let Some(lease) = of.leases.iter().filter(room).min_by_key(least).copied() else { return };
-            let Some(held) = self.held.get_mut(&lease) else { return };
+            let Some(slot) = of.ready.first() else { return };
+            let Some(held) = self.held.at(slot).filter(|held| held.has_room(share_us)) else { return };
             let Some(entry) = of.queue.pop_front() else { return };
+            self.queued -= 1;
             if !entry.task.claim() {
                 of.leave(&entry);
                 continue;
             }
             let at_once = held.under_way.is_empty();
             if at_once {
-                (held.moved_at, held.stalled, held.asked) = (None, false, false);
+                (held.moved_at, held.asked) = (None, false);
+                if !std::mem::replace(&mut held.is_fresh, true) {
+                    self.fresh.push((slot, held.granted));
+                }
             }
-            let task = entry.task.clone();
+            let (lease, worker, task) = (held.lease, held.worker, entry.task.clone());
             held.load_us += share_us;
             held.under_way.push_back(Sent { entry, share_us });
-            effects.push(SubmitEffect::Send { lease, worker: held.worker, task, at_once });
+            self.under_way += 1;
+            of.rank(slot, held);
+            effects.push(SubmitEffect::Send { lease, worker, task, at_once });
         }
     }
 
-    fn give_back(&mut self, lease: LeaseId, effects: &mut Vec<SubmitEffect<T>>) {
-        if let Some(held) = self.held.remove(&lease) {
-            if let Some(of) = self.classes.get_mut(&held.class) {
-                of.leases.retain(|of_class| *of_class != lease);
-            }
-            effects.push(SubmitEffect::Return(lease));
+    /// A lease is empty: it is looked at when it has been so for long.
+    fn linger(&mut self, slot: Slot) {
+        let Some(held) = self.held.at(slot) else { return };
+        if !std::mem::replace(&mut held.is_lingering, true) {
+            self.alarms.set(Millis(held.idle_since.0 + LINGER_MS), (Alarm::Idle, slot, held.granted));
+        }
+    }
+
+    fn look_whether_idle(&mut self, now: Millis, slot: Slot, granted: u64, effects: &mut Vec<SubmitEffect<T>>) {
+        let Some(held) = self.held.at(slot).filter(|held| held.granted == granted) else { return };
+        held.is_lingering = false;
+        match held.under_way.is_empty() {
+            true if now.0 >= held.idle_since.0 + LINGER_MS => self.give_back(slot, effects),
+            true => self.linger(slot),
+            false => {}
+        }
+    }
+
+    /// Takes a lease out.
+    fn remove(&mut self, slot: Slot) -> Option<Held<T>> {
+        let held = self.held.remove(slot)?;
+        if let Some(of) = self.classes.get_mut(&held.class) {
+            of.ready.remove(slot);
+            of.leases -= 1;
+            of.away -= u32::from(self.home.is_some_and(|home| held.lease.node != home));
+            held.counted.iter().for_each(|measure| of.pace.unstall(*measure));
+            of.touch(held.class, &mut self.touched);
+        }
+        Some(held)
+    }
+
+    /// A recalled lease goes back. First the node is told if fewer are wanted: else it would grant what it has just been given
+    /// to the same owner again, which has no use for it, and never to the one for which it was recalled.
+    fn give_up(&mut self, slot: Slot, effects: &mut Vec<SubmitEffect<T>>) {
+        if let Some(held) = self.remove(slot) {
+            self.tell_if_less(held.class, effects);
+            effects.push(SubmitEffect::Return(held.lease));
+        }
+    }
+
+    fn give_back(&mut self, slot: Slot, effects: &mut Vec<SubmitEffect<T>>) {
+        if let Some(held) = self.remove(slot) {
+            effects.push(SubmitEffect::Return(held.lease));
         }
     }
 }

@@ -42,7 +42,7 @@ fn ring(bytes: u64, model: &Model) -> Plan {
             steps.push(Step { ran_ns, after, class: rank as usize, ..Step::default() });
         }
     }
-    Plan { classes: (0..RANKS).map(on).collect(), tasks: Tasks::Graph(steps), each_task_waits_ns: 0 }
+    Plan::of((0..RANKS).map(on).collect(), Tasks::Graph(steps))
 }
 
 /// The time of one allreduce of so many bytes, in milliseconds. It is the second of two, since leases are held by then; of

@@ -2,6 +2,8 @@
 //! and nodes are lost and whose connections are cut; each run out of one seed.
 //!
 //! Owns: what a seed means, and what must hold. While it runs, each core that an event touches is asked for its invariants.
+//! In every second seed, programs pass references around, in arguments, results and inside of objects: nothing may be freed
+//! early, and nothing may be left ([`crate::world`] says what that means where processes are lost).
 //! After the last fault every task of a living driver must end, once; when the drivers have ended too, every CPU must be
 //! free, nothing wanted and no worker left.
 
@@ -25,6 +27,8 @@ const FAULTS_NS: u64 = 3_000 * MS;
 const END_NS: u64 = 90_000 * MS;
 /// After the drivers' ends all must be free within this.
 const FREE_NS: u64 = 20_000 * MS;
+/// What is under way has come within this, and losses are known: a silence of five seconds, and slow messages.
+const LATE_NS: u64 = 10_000 * MS;
 
 /// What one seed gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub(crate) struct Outcome {
     pub(crate) faults: u64,
     /// Events.
     pub(crate) events: u64,
+    /// References that were sent.
+    pub(crate) refs: u64,
     /// A digest of all events.
     pub(crate) digest: u64,
 }
@@ -55,6 +61,9 @@ pub(crate) fn one(seed: u64) -> Result<Outcome, String> {
     settings.cpus = 1.0 + rng.below(4) as f64;
     settings.model.jitter = [0, 1, 5, 50, 200][rng.below(5) as usize];
     (settings.check, settings.globals) = (true, nodes);
+    // Two processes that are cut off hold each other for lost, and objects with them: so there is one or the other.
+    settings.refs = rng.one_in(2);
+    let refs = settings.refs;
     let cpus = settings.cpus;
     let mut world = World::new(settings);
     world.keep_connected();
@@ -68,6 +77,9 @@ pub(crate) fn one(seed: u64) -> Result<Outcome, String> {
     let faults = rng.below(6);
     for _ in 0..faults {
         let fault = fault(&mut rng, nodes, &drivers);
+        if refs && matches!(fault, Fault::Cut(..)) {
+            continue;
+        }
         world.plan_fault(rng.below(FAULTS_NS), fault);
     }
     let living = |world: &World| drivers.iter().copied().filter(|d| world.lives(*d)).collect::<Vec<u32>>();
@@ -77,6 +89,16 @@ pub(crate) fn one(seed: u64) -> Result<Outcome, String> {
         return Err(left.into_iter().map(|driver| world.left_of(driver)).collect::<Vec<_>>().join("; "));
     }
     let mut outcome = Outcome { faults, ..Outcome::default() };
+    if refs {
+        world.run(world.now + LATE_NS, |_| false);
+        world.drop_all_refs();
+        world.run(world.now + LATE_NS, |_| false);
+        let (wrong, sent) = world.refs_left();
+        outcome.refs = sent;
+        if !wrong.is_empty() {
+            return Err(wrong.join("; "));
+        }
+    }
     for driver in &drivers {
         let (done, failed) = world.outcome(*driver);
         outcome.tasks += u64::from(done);
@@ -110,10 +132,10 @@ fn program(rng: &mut Rng, nodes: u32, cpus: f64) -> Plan {
         after: if number > 0 && rng.one_in(3) { vec![rng.below(number) as u32] } else { Vec::new() },
         children: if rng.one_in(8) { rng.below(4) as u8 } else { 0 },
         class: if rng.one_in(2) { 0 } else { rng.below(5) as usize },
-        bytes: 0,
+        ..Step::default()
     };
     let steps: Vec<Step> = (0..count).map(step).collect();
-    Plan { classes, tasks: Tasks::Graph(steps), each_task_waits_ns: 0 }
+    Plan::of(classes, Tasks::Graph(steps))
 }
 
 fn fault(rng: &mut Rng, nodes: u32, drivers: &[u32]) -> Fault {
@@ -140,13 +162,15 @@ pub(crate) fn figure(options: &Options) -> Result<(), Box<dyn Error>> {
                 all.failed += outcome.failed;
                 all.faults += outcome.faults;
                 all.events += outcome.events;
+                all.refs += outcome.refs;
             }
             Err(error) => wrong.push(format!("seed {seed}: {error}")),
         }
     }
-    let cells = [options.seeds, all.events, all.faults, all.tasks, all.failed, wrong.len() as u64];
+    let cells = [options.seeds, all.events, all.faults, all.tasks, all.failed, all.refs, wrong.len() as u64];
     let row = cells.iter().map(u64::to_string).collect();
-    let head = ["seeds", "events", "faults", "tasks ended", "of them failed", "seeds that broke a rule"];
+    let head =
+        ["seeds", "events", "faults", "tasks ended", "of them failed", "references sent", "seeds that broke a rule"];
     show::table("Random trouble", &head, &[row]);
     match wrong.len() {
         0 => Ok(()),

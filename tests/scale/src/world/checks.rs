@@ -55,12 +55,13 @@ impl World {
             .iter()
             .take(5)
             .map(|number| {
-                let (task, class) = program.plan.task(program.id, *number);
+                let (task, class, _) = program.plan.task(program.id, *number);
                 let worker = proc.submit.worker_of(task.id);
                 format!("{number} (class {class}, at {worker:?})")
             })
             .collect();
-        let explained = proc.submit.explain(actinic_actors::cluster::wire::ClassId(0));
+        let class = left.first().map_or(0, |number| program.plan.task(program.id, *number).1);
+        let explained = proc.submit.explain(proc.class(class));
         format!("{} tasks of driver {} are left: {}; {explained:?}", left.len(), proc.id, some.join(", "))
     }
 
@@ -72,6 +73,11 @@ impl World {
     /// Tasks of a driver that ended, and those of them that failed for good.
     pub(crate) fn outcome(&self, driver: u32) -> (u32, u32) {
         self.procs[driver as usize].program().map_or((0, 0), |program| (program.progress.done, program.progress.failed))
+    }
+
+    /// When each task of a driver with objects was submitted, and when it ended.
+    pub(crate) fn times(&self, driver: u32) -> &[(u64, u64)] {
+        self.procs[driver as usize].program().map_or(&[], |program| &program.times)
     }
 
     /// Nodes on which tasks have run.

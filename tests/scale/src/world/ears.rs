@@ -5,9 +5,12 @@
 
 #![allow(clippy::wrong_self_convention, reason = "what goes to somebody changes the world")]
 
+use std::sync::Arc;
+
 use actinic_actors::cluster::{
     global::GlobalEvent,
     local::LocalEvent,
+    objects::manager::ObjectEvent,
     wire::{DataFrame, FromNode, LeaseId, NodeFrame, ProcessId, RunTask, ToNode, WireValue},
     workers::PoolEvent,
 };
@@ -16,8 +19,10 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
+    actors::KeeperWord,
     events::{Between, Channel, Data, Down, Event, Up},
     node::{Exe, MAIN, PART_BYTES},
+    objects::ObjectWord,
     World,
 };
 
@@ -53,10 +58,11 @@ impl Sizes {
 
     fn of(self, data: &Data) -> u64 {
         match data {
-            Data::Run(_, task) => self.run + task.bytes,
+            Data::Run(_, task) => self.run + task.bytes + task.input.as_deref().map_or(0, World::locator_bytes),
             Data::Done { .. } => self.done,
             // Ids of tasks, and about as much as the rest of an end.
             Data::TakeBack(_, tasks) | Data::GivenBack(_, tasks) => self.done + 18 * tasks.len() as u64,
+            Data::Release(..) | Data::Borrow(_) | Data::Fetch(_) | Data::Object(..) => self.done,
         }
     }
 }
@@ -68,6 +74,8 @@ fn name_of_data(data: &Data, between: bool) -> &'static str {
         (Data::Done { .. }, false) => "done",
         (Data::Done { .. }, true) => "done, between nodes",
         (Data::TakeBack(..) | Data::GivenBack(..), _) => "back",
+        (Data::Release(..) | Data::Borrow(_), _) => "reference",
+        (Data::Fetch(_) | Data::Object(..), _) => "value",
     }
 }
 
@@ -76,6 +84,9 @@ fn name_of(frame: &NodeFrame) -> &'static str {
         NodeFrame::Load(_) => "load",
         NodeFrame::Spilled(_) => "spilled",
         NodeFrame::Place(_) => "place",
+        NodeFrame::Object(_) => "object, to a node",
+        NodeFrame::Actor { .. } => "actor, to a node",
+        NodeFrame::Group(_) => "group, to a node",
         NodeFrame::ForProcess { .. } => "for a process",
         NodeFrame::Return(_) => "return, to a node",
         NodeFrame::Gone { .. } | NodeFrame::JobGone(_) => "gone",
@@ -95,6 +106,9 @@ impl World {
                     ToNode::Demand(_) => "demand",
                     ToNode::Return(_) => "return",
                     ToNode::Blocked(_) | ToNode::Unblocked(_) => "blocked",
+                    ToNode::Object(_) => "object",
+                    ToNode::Actor { .. } => "actor",
+                    ToNode::Group(_) => "group",
                     _ => "ready",
                 };
                 self.meter.sent(name, 1, encoded(frame));
@@ -117,6 +131,9 @@ impl World {
         if to.node != node.id {
             return self.to_node(at, to.node, NodeFrame::ForProcess { to, frame: Box::new(frame) });
         }
+        if to.is_manager() {
+            return self.keep(at, KeeperWord::Heard(frame));
+        }
         let Some(process) = node.procs.get(&to.worker).copied() else { return self.not_there(at, frame) };
         self.down(process, self.now, Down::Frame(frame));
     }
@@ -129,6 +146,7 @@ impl World {
             let name = match frame {
                 FromNode::Granted { .. } => "granted",
                 FromNode::Recall(_) => "recall",
+                FromNode::Object(_) => "object, to a process",
                 FromNode::Gone { .. } | FromNode::NodeGone { .. } => "gone, to a process",
                 _ => "other, to a process",
             };
@@ -174,6 +192,10 @@ impl World {
         if to == 0 {
             self.meter.at_head.frames += 1;
             self.meter.at_head.bytes += bytes;
+            if name == "load" {
+                self.meter.load_at_head.frames += 1;
+                self.meter.load_at_head.bytes += bytes;
+            }
         }
         self.post(Channel::Between(at, to), leaves, self.model.tcp_ns, Event::Between { to, from: at, conn, what });
     }
@@ -206,6 +228,9 @@ impl World {
             Up::Frame(ToNode::Ready { .. }) => self.tell_pool(at, MAIN, PoolEvent::Ready(id.worker)),
             Up::Frame(ToNode::Blocked(lease)) => self.tell_local(at, MAIN, LocalEvent::Blocked(lease)),
             Up::Frame(ToNode::Unblocked(lease)) => self.tell_local(at, MAIN, LocalEvent::Unblocked(lease)),
+            Up::Frame(ToNode::Object(ask)) => self.tell_objects(at, ObjectWord::Event(ObjectEvent::Ask(id, ask))),
+            Up::Frame(ToNode::Actor { keeper, word }) => self.to_keeper(at, process, keeper, word),
+            Up::Frame(ToNode::Group(ask)) => self.ask_for_group(at, process, ask),
             Up::Frame(_) => {}
             Up::Relay(to, data) => self.relay(at, id, to, data),
             Up::Closed if self.procs[process as usize].is_driver => self.process_gone(at, MAIN, id, "it hung up"),
@@ -252,15 +277,22 @@ impl World {
             NodeFrame::Gone { process, reason } => {
                 self.tell_local(at, MAIN, LocalEvent::Gone(process));
                 self.tell_global_at(at, MAIN, self.now, GlobalEvent::Gone(process));
+                self.keep(at, KeeperWord::Gone(process, reason.clone()));
                 self.to_all_processes(at, &FromNode::Gone { process, reason });
             }
-            NodeFrame::JobGone(job) => self.tell_pool(at, MAIN, PoolEvent::JobGone(job)),
+            NodeFrame::JobGone(job) => {
+                self.tell_pool(at, MAIN, PoolEvent::JobGone(job));
+                self.tell_global_at(at, MAIN, self.now, GlobalEvent::JobGone(job));
+            }
             NodeFrame::FetchExe { exe, offset } => {
                 debug_assert!(matches!(self.nodes[at as usize].exe, Exe::Here), "only who has it is asked for it");
                 self.to_node(at, id, NodeFrame::ExePart { exe, offset, bytes: Ok(Bytes::new()) });
             }
             NodeFrame::ExePart { exe, offset, bytes } => self.tell_pool(at, MAIN, PoolEvent::Part(exe, offset, bytes)),
-            // Actors, objects, groups and replicas are not simulated.
+            NodeFrame::Object(frame) => self.tell_objects(at, ObjectWord::Event(ObjectEvent::Frame(frame))),
+            NodeFrame::Actor { from, code, word } => self.keep(at, KeeperWord::Word(from, code.map(Arc::from), word)),
+            NodeFrame::Group(frame) => self.hear_group_frame(at, id, frame),
+            // Replicas are not simulated.
             _ => {}
         }
     }
@@ -294,7 +326,9 @@ impl World {
         let Some(code) = node.codes.remove(&process.worker) else { return };
         self.tell_local(at, arbiter, LocalEvent::Ended(process, reason.to_owned()));
         if process == code.driver {
+            self.leave_job(code.job);
             self.tell_pool(at, arbiter, PoolEvent::JobGone(code.job));
+            self.tell_global_at(at, arbiter, self.now, GlobalEvent::JobGone(code.job));
             self.to_all_nodes(at, &NodeFrame::JobGone(code.job));
         } else {
             self.tell_pool(at, arbiter, PoolEvent::Lost(process.worker));

@@ -11,9 +11,10 @@ use actinic_actors::cluster::{
     wire::{FromNode, LeaseId, NodeFrame, ProcessId, ToNode},
     workers::PoolEvent,
 };
-use actinic_gcs::{TaskId, WorkerId};
+use actinic_gcs::{ObjectId, TaskId, WorkerId};
 use rustc_hash::FxHashMap;
 
+use super::{actors::KeeperWord, objects::ObjectWord, refs::SimRef};
 use crate::{plan::SimTask, rng::Rng};
 
 /// Of two processes, about a task.
@@ -33,7 +34,17 @@ pub(crate) enum Data {
         task: TaskId,
         /// How long it ran.
         ran_us: u64,
+        /// What its result refers to.
+        refs: Vec<SimRef>,
     },
+    /// So many references to an object are not needed any more.
+    Release(ObjectId, u32),
+    /// Keep an object for the sender, whose parent is lost.
+    Borrow(ObjectId),
+    /// The sender reads an object.
+    Fetch(ObjectId),
+    /// Here it is, with what it refers to.
+    Object(ObjectId, Vec<SimRef>),
 }
 
 /// From a process to its node.
@@ -137,6 +148,26 @@ pub(crate) enum Event {
     Ran(u32, Vec<(ProcessId, Data)>),
     /// The nodes look who is there, and call whom they miss.
     Look,
+    /// To an object manager.
+    Objects(u32, ObjectWord),
+    /// To the keeper of actors.
+    Keeper(u32, KeeperWord),
+    /// It sees to all that has come.
+    KeeperPass(u32),
+    /// It looks at what waits for time.
+    KeeperLook(u32),
+    /// Groups that wait are tried again.
+    GroupLook(u32),
+    /// A driver makes its next actors.
+    Script(u32),
+    /// A driver makes its next group.
+    NextGroup(u32),
+    /// A node renews its lease.
+    Renew(u32),
+    /// A node asks who is there.
+    Members(u32),
+    /// A worker all of whose tasks wait for their inputs is looked at: whether nothing has begun since.
+    Rest(u32, u64),
     /// Something breaks.
     Fault(Fault),
 }
@@ -164,6 +195,8 @@ pub(crate) enum Channel {
     Between(u32, u32),
     /// From one process to another of its machine.
     Beside(u32, u32),
+    /// Chunks of objects from one node to another.
+    Bulk(u32, u32),
 }
 
 impl Channel {
@@ -174,6 +207,7 @@ impl Channel {
             Self::Down(process) => (2, process, 0),
             Self::Between(from, to) => (3, from, to),
             Self::Beside(from, to) => (4, from, to),
+            Self::Bulk(from, to) => (5, from, to),
         };
         kind << 60 | u64::from(a) << 30 | u64::from(b)
     }

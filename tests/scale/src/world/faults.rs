@@ -28,6 +28,9 @@ impl World {
             self.queue.at(phase, Event::Report(node));
             let phase = self.rng.below(1_000 * MS);
             self.queue.at(phase, Event::PoolLook(node));
+            if self.nodes[node as usize].keeper.is_some() {
+                self.queue.at(0, Event::KeeperLook(node));
+            }
         }
     }
 
@@ -39,6 +42,9 @@ impl World {
             let node = &mut self.nodes[at as usize];
             node.hub.insert(peer, self.conns);
             node.local.on_peer(spec.id);
+            if let Some(keeper) = &mut node.keeper {
+                keeper.on_node(spec.id);
+            }
             if let Some(global) = &mut node.global {
                 global.on_node(spec);
             }
@@ -58,6 +64,7 @@ impl World {
     pub(super) fn end_process(&mut self, process: u32) {
         let proc = &mut self.procs[process as usize];
         if std::mem::replace(&mut proc.alive, false) {
+            self.refs_lost(process);
             self.send_up(process, Up::Closed);
         }
     }
@@ -89,8 +96,11 @@ impl World {
             return;
         }
         let peers: Vec<u32> = here.hub.keys().copied().collect();
-        for proc in self.procs.iter_mut().filter(|proc| proc.node == node) {
-            proc.alive = false;
+        for process in 0..self.procs.len() as u32 {
+            let proc = &mut self.procs[process as usize];
+            if proc.node == node && std::mem::replace(&mut proc.alive, false) {
+                self.refs_lost(process);
+            }
         }
         peers.into_iter().for_each(|peer| self.hang_up(node, peer));
     }

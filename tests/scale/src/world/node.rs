@@ -1,4 +1,4 @@
-//! A node's three actors: what their shells do with what the cores decide.
+//! A node's schedulers: what their shells do with what the cores decide.
 //!
 //! Owns: the mailboxes, timers and intervals of the local scheduler, the global scheduler and the worker pool, line by line
 //! as in the shells.
@@ -10,26 +10,30 @@ use std::{
 
 use actinic_actors::{
     cluster::{
+        actors::core::ActorCore,
         global::{
             core::{GlobalCore, GlobalEffect},
             GlobalEvent,
         },
+        groups::core::GroupCore,
         local::{
             core::{LocalCore, LocalEffect},
             LocalEvent,
         },
-        wire::{Doors, FromNode, JobCode, NodeFrame, NodeLoad, ProcessId, Spilled, ToNode},
-        workers::{
-            core::{PoolCore, PoolEffect},
-            PoolEvent,
+        objects::{
+            pull::core::{PullCore, PullLimits},
+            table::core::TableCore,
         },
+        wire::{Doors, FromNode, JobCode, NodeFrame, NodeLoad, ProcessId, Spilled},
+        workers::{core::PoolCore, PoolEvent},
     },
     placement::NodeResources,
 };
 use actinic_gcs::{resources::CPU, spec::NodeSpec, Millis, NodeId, ResourceSet, WorkerId};
 
 use super::{
-    events::{Channel, Event, Up},
+    actors::KeeperWord,
+    events::{Channel, Event},
     Settings, World,
 };
 use crate::{meter::Core, model::MS, rng::Rng};
@@ -48,9 +52,14 @@ pub(super) const REPORT_NS: u64 = 50 * MS;
 /// Words that may be left out while nothing changes, as in `local.rs`.
 const SAME_MAX: u32 = 20;
 /// Between looks at workers that nobody needs, as in `workers.rs`.
-const LOOK_NS: u64 = 1_000 * MS;
+pub(super) const LOOK_NS: u64 = 1_000 * MS;
 /// Bytes of a part of an executable, as in `executable.rs`.
 pub(super) const PART_BYTES: u64 = 4 << 20;
+
+/// Bytes of a node's object store: enough for all that is simulated.
+const STORE_BYTES: u64 = 256 << 30;
+/// Chunks that a node fetches at a time, as in `objects/manager.rs`.
+const CHUNKS_MAX: usize = 16;
 
 /// Whom a node tells how it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +106,16 @@ pub(super) struct NodeSim {
     /// Until when its connections' arbiter and its network card are busy.
     pub(super) main_free: u64,
     pub(super) card_free: u64,
+    /// Who keeps the actors of this node's drivers.
+    pub(super) keeper: Option<ActorCore>,
+    pub(super) keeper_pass: bool,
+    pub(super) groups: GroupCore,
+    pub(super) groups_look: bool,
+    pub(super) table: TableCore,
+    pub(super) pulls: PullCore,
+    /// Until when its link is busy with chunks, out and in.
+    pub(super) bulk_out_free: u64,
+    pub(super) bulk_in_free: u64,
     local_pass: bool,
     global_pass: bool,
     timer: Option<(Millis, u64)>,
@@ -105,7 +124,7 @@ pub(super) struct NodeSim {
     told_to: Option<u32>,
     turn: Option<u32>,
     same: u32,
-    workers: u32,
+    pub(super) workers: u32,
 }
 
 impl NodeSim {
@@ -139,6 +158,14 @@ impl NodeSim {
             exe: Exe::Missing,
             main_free: 0,
             card_free: 0,
+            keeper: (at < settings.keepers).then(|| ActorCore::new(id)),
+            keeper_pass: false,
+            groups: GroupCore::new(id),
+            groups_look: false,
+            table: TableCore::new(id),
+            pulls: PullCore::new(PullLimits { admitted_bytes_max: STORE_BYTES / 2, chunks_max: CHUNKS_MAX }),
+            bulk_out_free: 0,
+            bulk_in_free: 0,
             local_pass: false,
             global_pass: false,
             timer: None,
@@ -155,7 +182,7 @@ impl NodeSim {
 impl World {
     // --- mailboxes -------------------------------------------------------------------------------------------------
 
-    fn mail(&mut self, node: u32, from: u8, to: u8, at: u64, event: Event) {
+    pub(super) fn mail(&mut self, node: u32, from: u8, to: u8, at: u64, event: Event) {
         let same = from == SCHEDULING && to != PROCESSES || from == to;
         let takes = if same { self.model.same_arbiter_ns } else { self.model.mail_ns };
         self.post(Channel::Mail(node, from, to), at, takes, event);
@@ -241,18 +268,14 @@ impl World {
                 }
                 LocalEffect::Ended(lease) => self.tell_pool(at, SCHEDULING, PoolEvent::Ended(lease)),
                 LocalEffect::Grant { owner, class, lease, worker, gpus } => {
-                    self.to_process(
-                        at,
-                        owner,
-                        FromNode::Granted { class, lease, worker, doors: Doors::default(), gpus },
-                    );
+                    self.to_process(at, owner, FromNode::Granted { class, lease, worker, doors: Doors::default(), gpus });
                 }
                 LocalEffect::Recall(owner, lease) => self.to_process(at, owner, FromNode::Recall(lease)),
                 LocalEffect::Infeasible(owner, class, reason) => {
                     self.to_process(at, owner, FromNode::Infeasible { class, reason });
                 }
                 LocalEffect::Spill(spilled) => self.spill(at, spilled),
-                LocalEffect::Group(node, frame) => self.to_node(at, node, NodeFrame::Group(frame)),
+                LocalEffect::Group(node, frame) => self.to_group_node(at, node, frame),
                 LocalEffect::Place(node, placed) => self.to_node(at, node, NodeFrame::Place(placed)),
             }
         }
@@ -336,6 +359,7 @@ impl World {
 
     /// As `LocalScheduler::tell_of_end`.
     fn tell_of_end(&mut self, at: u32, process: ProcessId, reason: String) {
+        self.keep(at, KeeperWord::Gone(process, reason.clone()));
         self.tell_global_at(at, SCHEDULING, self.now, GlobalEvent::Gone(process));
         self.to_all_processes(at, &FromNode::Gone { process, reason: reason.clone() });
         self.to_all_nodes(at, &NodeFrame::Gone { process, reason });
@@ -347,16 +371,23 @@ impl World {
         let now = self.millis(at);
         let node = &mut self.nodes[at as usize];
         let Some(core) = node.global.as_mut().filter(|_| node.alive) else { return };
+        if matches!(event, GlobalEvent::GroupAsk(..) | GlobalEvent::GroupPrepared { .. } | GlobalEvent::JobGone(_)) {
+            self.on_group(at, event);
+            return self.global_pass_soon(at);
+        }
         self.meter.timed(Core::Global, || match event {
             GlobalEvent::Spilled(spilled) => core.on_spilled(now, *spilled),
             GlobalEvent::Load(node, load) => core.on_load(node, load),
             GlobalEvent::Node(spec) => core.on_node(*spec),
             GlobalEvent::NodeGone(node) => core.on_node_gone(node),
             GlobalEvent::Gone(process) => core.on_gone(process),
-            // Placement groups are not simulated.
             _ => {}
         });
-        if !std::mem::replace(&mut node.global_pass, true) {
+        self.global_pass_soon(at);
+    }
+
+    fn global_pass_soon(&mut self, at: u32) {
+        if !std::mem::replace(&mut self.nodes[at as usize].global_pass, true) {
             self.mail(at, SCHEDULING, SCHEDULING + 8, self.now, Event::GlobalPass(at));
         }
     }
@@ -379,102 +410,6 @@ impl World {
                 }
             }
         }
-    }
-
-    // --- the worker pool -------------------------------------------------------------------------------------------
-
-    pub(super) fn on_pool(&mut self, at: u32, event: PoolEvent) {
-        let now = self.millis(at);
-        let node = &mut self.nodes[at as usize];
-        if !node.alive {
-            return;
-        }
-        let (core, mut effects) = (&mut node.pool, Vec::new());
-        match event {
-            PoolEvent::Lost(worker) => self.kill(at, worker),
-            PoolEvent::Part(_, offset, _) => self.on_part(at, offset),
-            event => self.meter.timed(Core::Pool, || match event {
-                PoolEvent::Job(code, ahead) => core.on_job(&code, ahead, &mut effects),
-                PoolEvent::Need(lease, purpose, code) => core.on_need(lease, purpose, &code, &mut effects),
-                PoolEvent::Ended(lease) => core.on_ended(now, lease, &mut effects),
-                PoolEvent::Ready(worker) => core.on_ready(now, worker, &mut effects),
-                PoolEvent::JobGone(job) => core.on_job_gone(job, &mut effects),
-                PoolEvent::Lost(_) | PoolEvent::Part(..) | PoolEvent::Kill(..) => {}
-            }),
-        }
-        self.pool_effects(at, effects);
-    }
-
-    pub(super) fn pool_effects(&mut self, at: u32, effects: Vec<PoolEffect>) {
-        for effect in effects {
-            match effect {
-                PoolEffect::Start(worker, code) => self.start_worker(at, worker, *code),
-                PoolEffect::Assign(lease, worker) => {
-                    let worker = ProcessId { node: self.nodes[at as usize].id, worker };
-                    self.tell_local(at, PROCESSES, LocalEvent::Worker(lease, worker));
-                }
-                PoolEffect::Stop(worker) => self.kill(at, worker),
-                PoolEffect::NoWorker(lease, why) => self.tell_local(at, PROCESSES, LocalEvent::NoWorker(lease, why)),
-            }
-        }
-        let node = &mut self.nodes[at as usize];
-        node.workers = node.pool.len() as u32;
-        self.check_node(at);
-    }
-
-    pub(super) fn pool_look(&mut self, at: u32) {
-        let now = self.millis(at);
-        let node = &mut self.nodes[at as usize];
-        if !node.alive {
-            return;
-        }
-        self.queue.at(self.now + LOOK_NS, Event::PoolLook(at));
-        let (core, mut effects) = (&mut node.pool, Vec::new());
-        self.meter.timed(Core::Pool, || core.on_time(now, &mut effects));
-        self.pool_effects(at, effects);
-    }
-
-    fn start_worker(&mut self, at: u32, worker: WorkerId, code: JobCode) {
-        match &mut self.nodes[at as usize].exe {
-            Exe::Here => self.spawn(at, worker, &code),
-            Exe::Arriving(starts) => starts.push((worker, code)),
-            missing => {
-                let (exe, from) = (code.exe, code.driver.node);
-                *missing = Exe::Arriving(vec![(worker, code)]);
-                self.to_node(at, from, NodeFrame::FetchExe { exe, offset: 0 });
-            }
-        }
-    }
-
-    pub(super) fn spawn(&mut self, at: u32, worker: WorkerId, code: &JobCode) {
-        let node = &mut self.nodes[at as usize];
-        node.codes.insert(worker, Arc::new(code.clone()));
-        node.running.insert(worker);
-        let more = if self.model.jitter == 0 { 0 } else { self.rng.below(self.model.start_ns) };
-        self.queue.at(self.now + self.model.start_ns + more, Event::Started(at, worker));
-    }
-
-    fn on_part(&mut self, at: u32, offset: u64) {
-        let bytes = self.model.exe_bytes;
-        let Exe::Arriving(starts) = &mut self.nodes[at as usize].exe else { return };
-        let Some((_, code)) = starts.first() else { return };
-        let (exe, from, next) = (code.exe, code.driver.node, offset + PART_BYTES);
-        if next < bytes {
-            return self.to_node(at, from, NodeFrame::FetchExe { exe, offset: next });
-        }
-        let starts = std::mem::take(starts);
-        self.nodes[at as usize].exe.adopt();
-        starts.into_iter().for_each(|(worker, code)| self.spawn(at, worker, &code));
-    }
-
-    /// A worker process has come up: it calls, is let in, and says that it is ready.
-    pub(super) fn on_started(&mut self, at: u32, worker: WorkerId) {
-        let node = &self.nodes[at as usize];
-        let Some(code) = node.codes.get(&worker).filter(|_| node.alive && node.running.contains(&worker)).cloned()
-        else {
-            return;
-        };
-        let number = self.add_process(at, ProcessId { node: node.id, worker }, code);
-        self.send_up(number, Up::Frame(ToNode::Ready { address: None }));
+        self.place_groups(at, false);
     }
 }

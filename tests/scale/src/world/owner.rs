@@ -6,20 +6,24 @@
 use std::{collections::BTreeMap, collections::VecDeque, sync::Arc};
 
 use actinic_actors::cluster::{
+    objects::{directory::core::DirectoryCore, wire::ObjectNews},
     submit::core::{SubmitCore, SubmitEffect},
-    wire::{ClassId, FromNode, JobCode, LeaseId, ProcessId},
+    wire::{ClassId, ClassSpec, FromNode, JobCode, LeaseId, ProcessId},
+    work::InputBytes,
 };
-use actinic_gcs::{Millis, TaskId};
+use actinic_gcs::{ActorId, Millis, TaskId};
 
 use super::{
+    actors::Script,
     events::{Channel, Data, Down, Event, Up},
+    refs::{References, SimRef},
     worker::Lane,
     World,
 };
 use crate::{
     meter::Core,
     model::MS,
-    plan::{Plan, Progress, SimTask},
+    plan::{Plan, Progress, SimInput, SimTask},
 };
 
 /// Between looks while tasks wait, as in `core_worker.rs`.
@@ -41,6 +45,10 @@ pub(super) struct Program {
     pub(super) plan: Plan,
     pub(super) progress: Progress,
     pub(super) ended_at: u64,
+    /// The objects that its tasks read.
+    inputs: Vec<SimInput>,
+    /// When each task was submitted and when it ended; only of programs with objects.
+    pub(super) times: Vec<(u64, u64)>,
     ready: VecDeque<u32>,
 }
 
@@ -53,6 +61,12 @@ pub(super) struct Proc {
     pub(super) code: Arc<JobCode>,
     pub(super) submit: SubmitCore<SimTask>,
     pub(super) lane: Lane,
+    pub(super) directory: DirectoryCore,
+    pub(super) refs: References,
+    /// Actors that it hosts, and those that it makes.
+    pub(super) hosted: BTreeMap<ActorId, LeaseId>,
+    pub(super) script: Script,
+    pub(super) groups_left: u32,
     pub(super) free_at: u64,
     classes: Vec<ClassId>,
     retries: BTreeMap<TaskId, u32>,
@@ -74,6 +88,11 @@ impl Proc {
             code,
             submit,
             lane: Lane::default(),
+            directory: DirectoryCore::default(),
+            refs: References::new(id),
+            hosted: BTreeMap::new(),
+            script: Script::default(),
+            groups_left: 0,
             free_at: 0,
             classes,
             retries: BTreeMap::new(),
@@ -88,7 +107,17 @@ impl Proc {
         self.classes = plan.classes.iter().map(|spec| self.submit.class(spec)).collect();
         let (progress, first) = Progress::new(&plan);
         let ready = first.into();
-        self.program = Some(Program { id, plan, progress, ended_at: 0, ready });
+        let times = if plan.objects.is_empty() { Vec::new() } else { vec![(0, 0); plan.len() as usize] };
+        self.program = Some(Program { id, plan, progress, ended_at: 0, inputs: Vec::new(), times, ready });
+    }
+
+    pub(super) fn has_objects(&mut self, inputs: Vec<SimInput>) {
+        self.program.iter_mut().for_each(|program| program.inputs.clone_from(&inputs));
+    }
+
+    /// One of the plan's classes.
+    pub(super) fn class(&self, number: usize) -> ClassId {
+        self.classes[number]
     }
 
     pub(super) fn program(&self) -> Option<&Program> {
@@ -134,11 +163,37 @@ impl World {
 
     /// As `CoreWorker::submit`, for each task.
     pub(super) fn submit(&mut self, process: u32, tasks: &[u32]) {
-        let proc = &mut self.procs[process as usize];
-        let Some(program) = proc.program.as_ref().filter(|_| proc.alive) else { return };
-        let made: Vec<(SimTask, usize)> = tasks.iter().map(|task| program.plan.task(program.id, *task)).collect();
-        let made = made.into_iter().map(|(task, class)| (task, proc.classes[class])).collect();
+        if !self.procs[process as usize].alive {
+            return;
+        }
+        let made: Vec<(SimTask, ClassId)> = tasks.iter().filter_map(|task| self.made(process, *task)).collect();
+        made.iter().for_each(|(task, _)| self.task_takes(process, task.id));
         self.submit_made(process, made);
+    }
+
+    /// A task of a driver's, and its class: with inputs, that of their node.
+    fn made(&mut self, process: u32, number: u32) -> Option<(SimTask, ClassId)> {
+        let now = self.now;
+        let Proc { program, classes, submit, directory, .. } = &mut self.procs[process as usize];
+        let program = program.as_mut()?;
+        let (mut task, class, object) = program.plan.task(program.id, number);
+        let Some(object) = object else { return Some((task, classes[class])) };
+        if program.times[number as usize].0 == 0 {
+            program.times[number as usize].0 = now;
+        }
+        let mut input = program.inputs[object as usize].clone();
+        if program.plan.locality {
+            let places = directory.places(input.stored).into_iter().map(|node| (node, input.bytes));
+            input.known = InputBytes::new(input.bytes, places);
+        }
+        let near = input.known.home();
+        task.input = Some(Box::new(input));
+        if near.is_none() {
+            return Some((task, classes[class]));
+        }
+        let spec = ClassSpec { near, ..program.plan.classes[class].clone() };
+        let class = self.meter.timed(Core::Submit, || submit.class(&spec));
+        Some((task, class))
     }
 
     pub(super) fn submit_made(&mut self, process: u32, tasks: Vec<(SimTask, ClassId)>) {
@@ -167,7 +222,8 @@ impl World {
                 SubmitEffect::Return(lease) => {
                     self.send_up(process, Up::Frame(actinic_actors::cluster::wire::ToNode::Return(lease)));
                 }
-                SubmitEffect::Send { lease, worker, task, .. } => {
+                SubmitEffect::Send { lease, worker, mut task, .. } => {
+                    task.refs = self.send_args(process, task.id, worker);
                     runs.entry(worker).or_default().push(Data::Run(lease, task));
                 }
                 SubmitEffect::TakeBack { lease, worker, tasks } => {
@@ -183,6 +239,7 @@ impl World {
 
     /// Straight to a process of this machine, else through the node.
     pub(super) fn send_data(&mut self, process: u32, to: ProcessId, data: Vec<Data>) {
+        self.procs[process as usize].refs.knows(to);
         let here = &self.procs[process as usize];
         let from = here.id;
         match self.by_id.get(&to).copied() {
@@ -224,6 +281,14 @@ impl World {
         let mut effects = Vec::new();
         match down {
             Down::Data(from, data) => return self.on_data(process, from, data),
+            Down::Frame(FromNode::Object(ObjectNews::Pinned { request, place })) => {
+                return self.pinned(process, request, place.is_ok());
+            }
+            Down::Frame(FromNode::Object(news)) => return self.hear_news(process, news),
+            Down::Frame(FromNode::Group(group, news)) => return self.hear_of_group(process, group, news),
+            Down::Frame(frame @ (FromNode::Host(_) | FromNode::EndActor { .. } | FromNode::Actor { .. })) => {
+                return self.hear_of_actor(process, frame);
+            }
             Down::Frame(FromNode::Granted { class, lease, worker, .. }) => {
                 let core = &mut self.procs[process as usize].submit;
                 self.meter.timed(Core::Submit, || core.on_granted(now, class, lease, worker, &mut effects));
@@ -236,9 +301,13 @@ impl World {
             Down::Frame(FromNode::Infeasible { class, reason }) => {
                 self.procs[process as usize].submit.on_infeasible(class, &reason, &mut effects);
             }
-            Down::Frame(FromNode::Gone { process: gone, .. }) => return self.on_process_gone(process, gone),
+            Down::Frame(FromNode::Gone { process: gone, .. }) => {
+                self.procs[process as usize].refs.ended(gone);
+                return self.on_process_gone(process, gone);
+            }
             Down::Frame(FromNode::NodeGone { node, .. }) => {
                 let mut gone = self.procs[process as usize].submit.workers_on(node);
+                gone.extend(self.procs[process as usize].refs.ways_on(node));
                 gone.sort_unstable();
                 gone.dedup();
                 gone.into_iter().for_each(|gone| self.on_process_gone(process, gone));
@@ -256,15 +325,20 @@ impl World {
             core.settle(&mut effects);
         });
         self.carry_out(process, effects);
+        self.refs_gone(process, gone);
         self.notify(process);
     }
 
     fn on_data(&mut self, process: u32, from: ProcessId, data: Vec<Data>) {
+        self.procs[process as usize].refs.knows(from);
         let (mut runs, mut dones) = (Vec::new(), Vec::new());
         for one in data {
             match one {
                 Data::Run(lease, task) => runs.push((lease, task)),
-                Data::Done { lease, task, ran_us } => dones.push((lease, task, ran_us)),
+                Data::Done { lease, task, ran_us, refs } => dones.push((lease, task, ran_us, refs)),
+                one @ (Data::Release(..) | Data::Borrow(_) | Data::Fetch(_) | Data::Object(..)) => {
+                    self.hear_of_refs(process, from, one);
+                }
                 Data::TakeBack(lease, tasks) => self.give_back(process, from, lease, &tasks),
                 Data::GivenBack(lease, tasks) => {
                     let now = self.process_millis(process);
@@ -279,29 +353,37 @@ impl World {
             self.take_in(process, from, runs);
         }
         if !dones.is_empty() {
-            self.on_done(process, &dones);
+            self.on_done(process, from, &dones);
         }
     }
 
-    fn on_done(&mut self, process: u32, dones: &[(LeaseId, TaskId, u64)]) {
+    fn on_done(&mut self, process: u32, from: ProcessId, dones: &[(LeaseId, TaskId, u64, Vec<SimRef>)]) {
         let now = self.process_millis(process);
         let (core, mut effects) = (&mut self.procs[process as usize].submit, Vec::new());
         let ended: Vec<SimTask> = self.meter.timed(Core::Submit, || {
             let done = dones.iter();
-            done.filter_map(|(lease, task, ran_us)| core.on_done(now, *lease, *task, *ran_us, &mut effects)).collect()
+            done.filter_map(|(lease, task, ran_us, _)| core.on_done(now, *lease, *task, *ran_us, &mut effects))
+                .collect()
         });
         self.carry_out(process, effects);
+        for (_, task, _, refs) in dones.iter().filter(|(_, _, _, refs)| !refs.is_empty()) {
+            if ended.iter().any(|ended| ended.id == *task) {
+                self.result_came(process, from, *task, refs);
+            }
+        }
         ended.iter().for_each(|task| self.ended(process, task, false));
     }
 
     /// A task of this process has its result, or never will.
     fn ended(&mut self, process: u32, task: &SimTask, failed: bool) {
         let now = self.now;
+        self.task_left(process, task.id);
         let proc = &mut self.procs[process as usize];
         proc.retries.remove(&task.id);
         let Some(program) = &mut proc.program else { return self.child_ended(process, task) };
         let ready = program.progress.on_end(task.number, failed);
         program.ended_at = now;
+        program.times.get_mut(task.number as usize).into_iter().for_each(|times| times.1 = now);
         self.open -= u32::from(program.progress.is_over());
         let wait = program.plan.each_task_waits_ns;
         self.make_ready(process, ready, wait);
@@ -318,9 +400,10 @@ impl World {
         if let Some(claimed) = &task.claimed {
             claimed.set(false);
         }
-        let class = proc.program.as_ref().map_or(0, |program| program.plan.task(program.id, task.number).1);
-        let class = proc.classes[class];
-        self.submit_made(process, vec![(task, class)]);
+        let plain = proc.classes[0];
+        let made = self.made(process, task.number);
+        let again = made.map_or((task.clone(), plain), |(made, class)| (SimTask { input: made.input, ..task }, class));
+        self.submit_made(process, vec![again]);
     }
 
     /// The class of tasks that a worker submits.

@@ -8,7 +8,7 @@ use actinic_gcs::{
     ActorId, Millis, NodeId,
 };
 
-use super::{unwanted, ActorCore, ActorEffect, Phase, Record, DEAD_MAX};
+use super::{unwanted, ActorCore, ActorEffect, Phase, DEAD_MAX};
 use crate::{
     cluster::wire::{ActorWhere, ProcessId},
     supervision::{Exit, RestartPolicy},
@@ -24,18 +24,20 @@ impl ActorCore {
 
     /// Another node is there.
     pub fn on_node(&mut self, node: NodeId) {
-        self.nodes.insert(node);
+        self.phases.add_node(node);
     }
 
     /// Another node is gone, with all its processes.
     pub fn on_node_gone(&mut self, now: Millis, node: NodeId, reason: &str, effects: &mut Vec<ActorEffect>) {
-        self.nodes.remove(&node);
+        self.phases.remove_node(node);
         self.lost(now, &|process| process.node == node, &format!("its node was lost: {reason}"), effects);
         for actor in self.placing.values() {
-            if let Some(Record { phase: Phase::Placing { told_at, on, .. }, .. }) = self.actors.get_mut(actor) {
-                if *on == Some(node) {
+            let Some(record) = self.actors.get_mut(actor) else { continue };
+            if let Phase::Placing { class, on: Some(there), .. } = record.phase {
+                if there == node {
                     // Told again, of another node, at the next look.
-                    (*told_at, *on) = (Millis(0), None);
+                    let again = Phase::Placing { class, told_at: Millis(0), on: None };
+                    self.phases.turn(*actor, record, again);
                 }
             }
         }
@@ -82,7 +84,8 @@ impl ActorCore {
         effects.push(ActorEffect::Step(actor, record.incarnation, ActorStep::Restarting));
         record.incarnation += 1;
         record.restarts.push_back(now);
-        record.phase = Phase::BackOff(Millis(now.0 + u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)));
+        let until = Millis(now.0.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)));
+        self.phases.turn(actor, record, Phase::BackOff(until));
         for watcher in &record.watchers {
             let place = ActorWhere::Away { reason: reason.to_owned() };
             effects.push(ActorEffect::Tell(*watcher, actor, place));
@@ -99,6 +102,7 @@ impl ActorCore {
         effects: &mut Vec<ActorEffect>,
     ) {
         let Some(record) = self.actors.remove(&actor) else { return };
+        self.phases.leave(actor, &record.phase);
         match &record.phase {
             Phase::Held(held) => effects.push(ActorEffect::Return(held.lease)),
             Phase::Placing { class, .. } => {
@@ -106,8 +110,7 @@ impl ActorCore {
                 self.revision += 1;
                 effects.push(unwanted(&record, *class, self.revision));
             }
-            Phase::Queued => self.queue.retain(|queued| *queued != actor),
-            Phase::Declared | Phase::BackOff(_) => {}
+            Phase::Queued(_) | Phase::Declared | Phase::BackOff(_) => {}
         }
         effects.push(ActorEffect::Step(actor, record.incarnation, ActorStep::Dead(death)));
         for watcher in &record.watchers {

@@ -106,8 +106,9 @@ impl LocalCore {
         if self.groups.gone.len() > GONE_MAX {
             self.groups.gone.pop_first();
         }
-        for (key, wanted) in &mut self.wanted {
-            if group_of(wanted).is_some_and(|(of, _)| of == group) {
+        let of_it = self.wanted.iter().filter(|(_, wanted)| group_of(wanted).is_some_and(|(of, _)| of == group));
+        for key in of_it.map(|(key, _)| *key).collect::<Vec<Key>>() {
+            if let Some(wanted) = self.wanted.change(&key) {
                 wanted.want = wanted.held;
                 if !key.placed {
                     let why = "its placement group was removed".to_owned();
@@ -154,7 +155,7 @@ impl LocalCore {
     pub(super) fn place_in_groups(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
         let of_groups: Vec<Key> = self
             .wanted
-            .iter()
+            .active()
             .filter(|(key, wanted)| !key.placed && group_of(wanted).is_some())
             .map(|(key, _)| *key)
             .collect();
@@ -174,7 +175,7 @@ impl LocalCore {
             }
             self.revision += 1;
             let revision = self.revision;
-            let Some(wanted) = self.wanted.get_mut(&key) else { continue };
+            let Some(wanted) = self.wanted.change(&key) else { continue };
             let before = std::mem::replace(&mut wanted.shares, shares.clone());
             wanted.told_at = now;
             let nodes: BTreeSet<NodeId> = before.into_keys().chain(shares.keys().copied()).collect();

@@ -3,32 +3,55 @@
 //! Owns: those choices. Invariants: a lease takes its CPUs apart from the rest, from one place, so that it can lend them; who
 //! comes back for its CPUs comes before all others.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BinaryHeap};
 
-use actinic_gcs::{resources::CPU, Millis, Quantity, ResourceSet};
+use actinic_gcs::{resources::CPU, Millis, PlacementGroupId, Quantity, ResourceSet};
 
 use super::{bundles::group_of, Granted, Key, LocalCore, LocalEffect, RECALL_AFTER_MS};
 use crate::cluster::wire::{LeaseFor, LeaseId};
 
+/// A placement group, and which bundle of it.
+type Group = (PlacementGroupId, Option<u32>);
+
+/// Kinds of demands that are known, in one pass, to find no room; others try in vain.
+const KINDS_MAX: usize = 16;
+
 impl LocalCore {
     /// Leases that go on after they had lent their CPUs come before all others.
     pub(super) fn take_cpus_back(&mut self) {
-        let owed = |granted: &&mut Granted| granted.cpus.is_none() && !granted.lends && !granted.cpu_demand.is_empty();
-        for granted in self.leases.values_mut().filter(owed) {
+        let Self { leases, owed, placement, node, .. } = self;
+        owed.retain(|number| {
+            let Some(granted) = leases.get_mut(number) else { return false };
             granted.cpus = match granted.bundle {
-                None => self.placement.allocate_on(self.node, &granted.cpu_demand).ok(),
-                Some(bundle) => self.placement.allocate_in_group(bundle, Some(0), &granted.cpu_demand).ok(),
+                None => placement.allocate_on(*node, &granted.cpu_demand).ok(),
+                Some(bundle) => placement.allocate_in_group(bundle, Some(0), &granted.cpu_demand).ok(),
             };
-        }
+            granted.cpus.is_none()
+        });
     }
 
-    /// The unmet demand that holds the fewest leases, the oldest of them.
-    pub(super) fn neediest(&self, now: Millis, stuck: &BTreeSet<Key>) -> Option<Key> {
-        self.wanted
-            .iter()
-            .filter(|(key, wanted)| wanted.unmet() > 0 && !stuck.contains(key) && self.is_for_here(now, key, wanted))
-            .min_by_key(|(_, wanted)| (wanted.held, wanted.ticket))
-            .map(|(key, _)| *key)
+    /// Grants what is free: first to the unmet demand that holds the fewest leases, the oldest of them.
+    pub(super) fn grant_in_turn(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
+        let unmet =
+            self.wanted.active().filter(|(key, wanted)| wanted.unmet() > 0 && self.is_for_here(now, key, wanted));
+        let mut turns: BinaryHeap<Reverse<(u32, u64, Key)>> =
+            unmet.map(|(key, wanted)| Reverse((wanted.held, wanted.ticket, *key))).collect();
+        // What has found no room finds none for the next of its kind.
+        let mut too_large: Vec<(Option<Group>, ResourceSet)> = Vec::new();
+        while let Some(Reverse((_, ticket, key))) = turns.pop() {
+            let Some(wanted) = self.wanted.get(&key) else { continue };
+            let group = group_of(wanted);
+            if too_large.iter().any(|(of, demand)| *of == group && *demand == wanted.spec.demand) {
+                continue;
+            }
+            if !self.grant(key, effects) {
+                let Some(wanted) = self.wanted.get(&key).filter(|_| too_large.len() < KINDS_MAX) else { continue };
+                too_large.push((group, wanted.spec.demand.clone()));
+                continue;
+            }
+            let left = self.wanted.get(&key).filter(|wanted| wanted.unmet() > 0);
+            left.into_iter().for_each(|wanted| turns.push(Reverse((wanted.held, ticket, key))));
+        }
     }
 
     pub(super) fn grant(&mut self, key: Key, effects: &mut Vec<LocalEffect>) -> bool {
@@ -50,7 +73,7 @@ impl LocalCore {
         };
         let Some(rest) = take(&rest) else { return false };
         let cpus = if cpu_demand.is_empty() { None } else { take(&cpu_demand) };
-        let Some(wanted) = self.wanted.get_mut(&key) else { return false };
+        let Some(wanted) = self.wanted.change(&key) else { return false };
         wanted.held += 1;
         let code = Box::new(wanted.code.clone());
         let purpose = match (key.owner.is_manager(), demand.is_empty()) {
@@ -59,6 +82,10 @@ impl LocalCore {
             (true, true) => LeaseFor::LightActor,
         };
         let number = self.number();
+        if cpus.is_none() && !cpu_demand.is_empty() {
+            self.owed.insert(number);
+        }
+        self.of_process.insert((key.owner, number));
         let granted = Granted { key, rest, cpus, cpu_demand, lends: false, bundle, worker: None, recalled: false };
         self.leases.insert(number, granted);
         effects.push(LocalEffect::NeedWorker { lease: LeaseId { node: self.node, number }, purpose, code });
@@ -71,10 +98,19 @@ impl LocalCore {
         for lease in granted.cpus.into_iter().chain([granted.rest]) {
             self.placement.release(lease, &mut Vec::new());
         }
-        if let Some(wanted) = self.wanted.get_mut(&granted.key) {
+        self.of_process.remove(&(granted.key.owner, number));
+        if let Some(worker) = granted.worker {
+            self.of_process.remove(&(worker, number));
+        }
+        (self.owed.remove(&number), self.recallable.remove(&number));
+        self.recalled -= usize::from(granted.recalled);
+        self.lent -= usize::from(granted.lends);
+        let last_in_line = self.number();
+        if let Some(wanted) = self.wanted.change(&granted.key) {
             wanted.held -= 1;
             if granted.recalled {
-                wanted.recalled = false;
+                // It was asked back for somebody else, who is to have it, and to keep it for as long as this one waits now.
+                (wanted.recalled, wanted.ticket, wanted.unmet_since) = (false, last_in_line, None);
             }
         }
         true
@@ -82,30 +118,30 @@ impl LocalCore {
 
     /// For each demand that holds nothing for long, one lease of the one that holds the most is asked back.
     pub(super) fn recall(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
+        if self.recallable.is_empty() {
+            return;
+        }
         let starving: Vec<Key> = self
             .wanted
-            .iter()
+            .active()
             .filter(|(_, wanted)| wanted.held == 0 && wanted.unmet() > 0 && group_of(wanted).is_none())
             .filter(|(_, wanted)| wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + RECALL_AFTER_MS))
             .filter(|(key, wanted)| self.is_for_here(now, key, wanted))
             .filter(|(_, wanted)| self.placement.can_ever_fit(&wanted.spec.demand).is_ok())
             .map(|(key, _)| *key)
             .collect();
-        let under_way = self.leases.values().filter(|granted| granted.recalled).count();
-        for key in starving.into_iter().skip(under_way) {
-            let richest = self
-                .leases
-                .iter()
-                // An actor keeps its lease for life.
-                .filter(|(_, granted)| !granted.key.owner.is_manager())
-                .filter(|(_, granted)| granted.key != key && !granted.recalled && granted.worker.is_some())
-                .max_by_key(|(number, granted)| {
-                    (self.wanted.get(&granted.key).map_or(0, |wanted| wanted.held), u64::MAX - **number)
-                })
-                .map(|(number, _)| *number);
+        for key in starving.into_iter().skip(self.recalled) {
+            let may = self.recallable.iter().filter_map(|number| Some((*number, self.leases.get(number)?)));
+            let held = |of: &Key| self.wanted.get(of).map_or(0, |wanted| wanted.held);
+            let richest = may
+                .filter(|(_, granted)| granted.key != key)
+                .max_by_key(|(number, granted)| (held(&granted.key), u64::MAX - *number))
+                .map(|(number, _)| number);
             let Some(number) = richest else { return };
             let Some(granted) = self.leases.get_mut(&number) else { return };
             granted.recalled = true;
+            self.recalled += 1;
+            self.recallable.remove(&number);
             effects.push(LocalEffect::Recall(granted.key.owner, LeaseId { node: self.node, number }));
         }
     }

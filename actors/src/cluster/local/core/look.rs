@@ -2,7 +2,9 @@
 //!
 //! Owns: nothing. Changes nothing.
 
-use super::{bundles::group_of, LocalCore, NodeLoad, Served};
+use std::collections::BTreeSet;
+
+use super::{bundles::group_of, Granted, Key, LocalCore, NodeLoad, Served, Wanted};
 
 impl LocalCore {
     /// How loaded the node is.
@@ -10,16 +12,16 @@ impl LocalCore {
     pub fn load(&self, workers: u32, revision: u64) -> NodeLoad {
         let free = self.placement.node(self.node).map(|node| node.free().clone()).unwrap_or_default();
         // A demand for a group is counted where its bundles are.
-        let counted = || self.wanted.iter().filter(|(key, wanted)| key.placed || group_of(wanted).is_none());
-        let waiting = counted().map(|(_, wanted)| wanted.unmet()).sum();
-        let (mut tasks, mut known, mut known_us) = (0_u64, 0_u64, 0_u64);
-        for (_, wanted) in counted() {
+        let counted = |(key, wanted): &(&Key, &Wanted)| key.placed || group_of(wanted).is_none();
+        let (mut waiting, mut tasks, mut known, mut known_us) = (0, 0_u64, 0_u64, 0_u64);
+        for (_, wanted) in self.wanted.active().filter(counted) {
+            waiting += wanted.unmet();
+            tasks = tasks.saturating_add(wanted.work.share(wanted.unmet(), wanted.want).tasks);
+        }
+        for (_, wanted) in self.wanted.timed().filter(counted) {
             let work = &wanted.work;
-            tasks = tasks.saturating_add(work.share(wanted.unmet(), wanted.want).tasks);
-            if work.task_us > 0 {
-                known = known.saturating_add(work.tasks.max(1));
-                known_us = known_us.saturating_add(work.tasks.max(1).saturating_mul(work.task_us));
-            }
+            known = known.saturating_add(work.tasks.max(1));
+            known_us = known_us.saturating_add(work.tasks.max(1).saturating_mul(work.task_us));
         }
         let task_us = known_us / known.max(1);
         NodeLoad { free, waiting, tasks, task_us, bandwidth: self.bandwidth, workers, revision }
@@ -38,7 +40,7 @@ impl LocalCore {
     /// What waits here, for people.
     #[must_use]
     pub fn waiting(&self) -> Vec<String> {
-        let unmet = self.wanted.iter().filter(|(_, wanted)| wanted.unmet() > 0);
+        let unmet = self.wanted.active().filter(|(_, wanted)| wanted.unmet() > 0);
         unmet
             .map(|(key, wanted)| {
                 let (spec, missing) = (&wanted.spec, wanted.unmet());
@@ -59,12 +61,30 @@ impl LocalCore {
     /// If one does not hold.
     pub fn sanity_check(&self) {
         self.placement.sanity_check();
-        for (key, wanted) in &self.wanted {
+        self.wanted.sanity_check();
+        self.check_leases();
+        for (key, wanted) in self.wanted.iter() {
             let held = self.leases.values().filter(|granted| granted.key == *key).count();
             assert_eq!(held, wanted.held as usize, "the leases of a demand are counted");
         }
         for granted in self.leases.values() {
             assert!(!granted.lends || granted.cpus.is_none(), "what is lent is not held");
         }
+    }
+    /// Asserts that what is known of leases apart from them is so.
+    fn check_leases(&self) {
+        let numbers = |which: fn(&Granted) -> bool| -> Vec<u64> {
+            self.leases.iter().filter(|(_, granted)| which(granted)).map(|(number, _)| *number).collect()
+        };
+        let owed = numbers(|granted| granted.cpus.is_none() && !granted.lends && !granted.cpu_demand.is_empty());
+        assert!(owed.iter().eq(&self.owed), "who is owed CPUs is known");
+        let may = numbers(|lease| lease.worker.is_some() && !lease.recalled && !lease.key.owner.is_manager());
+        assert!(may.iter().eq(&self.recallable), "who may be asked for a lease is known");
+        assert_eq!(numbers(|granted| granted.recalled).len(), self.recalled, "leases that are asked back are counted");
+        assert_eq!(numbers(|granted| granted.lends).len(), self.lent, "leases that lend are counted");
+        let processes = self.leases.iter().flat_map(|(number, granted)| {
+            [Some(granted.key.owner), granted.worker].into_iter().flatten().map(|process| (process, *number))
+        });
+        assert_eq!(processes.collect::<BTreeSet<_>>(), self.of_process, "the leases of a process are known");
     }
 }

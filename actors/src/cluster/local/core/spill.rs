@@ -79,7 +79,7 @@ impl LocalCore {
         let hopeless = self.wanted.iter().filter(|(key, wanted)| !key.placed && wanted.want > 0);
         let hopeless = hopeless.filter_map(|(key, wanted)| Some((*key, self.nowhere(&wanted.spec)?)));
         for (key, why) in hopeless.collect::<Vec<_>>() {
-            if let Some(wanted) = self.wanted.get_mut(&key) {
+            if let Some(wanted) = self.wanted.change(&key) {
                 wanted.want = 0;
             }
             effects.push(LocalEffect::Infeasible(key.owner, key.class, why));
@@ -88,7 +88,9 @@ impl LocalCore {
 
     /// Tells a global scheduler of what is unmet for long, and again from time to time.
     pub(super) fn spill(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
-        for wanted in self.wanted.values_mut() {
+        let active: Vec<Key> = self.wanted.active().map(|(key, _)| *key).collect();
+        for key in &active {
+            let Some(wanted) = self.wanted.change(key) else { continue };
             if wanted.unmet() == 0 {
                 wanted.unmet_since = None;
             } else if wanted.unmet_since.is_none() {
@@ -96,10 +98,10 @@ impl LocalCore {
             }
         }
         let tell: Vec<(Key, u32)> =
-            self.wanted.iter().filter_map(|(key, wanted)| Some((*key, self.abroad(now, key, wanted)?))).collect();
+            self.wanted.active().filter_map(|(key, wanted)| Some((*key, self.abroad(now, key, wanted)?))).collect();
         for (key, abroad) in tell {
             let bound = self.wanted.get(&key).and_then(|wanted| self.bound_to(&wanted.spec));
-            let Some(wanted) = self.wanted.get_mut(&key) else { continue };
+            let Some(wanted) = self.wanted.change(&key) else { continue };
             // While an owner works off a long queue it changes all the time.
             let since_told = now.0.saturating_sub(wanted.told_at.0);
             wanted.owed = abroad > 0 && wanted.spilled > 0 && since_told < TELL_EVERY_MS;
@@ -140,13 +142,22 @@ impl LocalCore {
         ((abroad != wanted.spilled || stale) && !pointless).then_some(abroad)
     }
 
-    /// When something is due.
+    /// When something is due, as of the last pass.
     #[must_use]
     pub fn deadline(&self) -> Option<Millis> {
+        self.due
+    }
+
+    /// When something is due after this pass. What is overdue waits for a word of others: this pass could do nothing about it.
+    pub(super) fn next_due(&self, now: Millis) -> Option<Millis> {
         let mut due: Option<Millis> = None;
-        for (key, wanted) in &self.wanted {
+        for (key, wanted) in self.wanted.active() {
             let served_elsewhere = !key.placed && group_of(wanted).is_some();
-            let mut at = |millis: u64| due = Some(due.map_or(Millis(millis), |due| due.min(Millis(millis))));
+            let mut at = |millis: u64| {
+                if millis > now.0 {
+                    due = Some(due.map_or(Millis(millis), |due| due.min(Millis(millis))));
+                }
+            };
             if let Some(since) = wanted.unmet_since {
                 if !served_elsewhere && wanted.spilled == 0 && !key.placed && !self.peers.is_empty() {
                     at(since.0 + SPILL_AFTER_MS);
@@ -159,7 +170,7 @@ impl LocalCore {
             if wanted.spilled > 0 || !wanted.shares.is_empty() {
                 at(wanted.told_at.0 + if wanted.owed { TELL_EVERY_MS } else { REFRESH_MS });
             }
-            if let Some(until) = wanted.until {
+            if let Some(until) = wanted.until.filter(|_| wanted.held == 0) {
                 at(until.0);
             }
         }

@@ -10,6 +10,7 @@ use crate::{
 
 mod bundles;
 mod elsewhere;
+mod rest;
 
 fn process(node: u128, worker: u32) -> ProcessId {
     ProcessId { node: NodeId(node), worker: WorkerId(worker) }

@@ -226,3 +226,25 @@ fn nothing_leaks_where_processes_are_lost() {
         }
     }
 }
+
+#[test]
+fn a_reference_that_is_sent_to_one_who_has_ended_keeps_nothing() {
+    let (mut core, mut effects) = (RefCore::new(process(0)), Vec::new());
+    core.on_ended(process(1));
+    core.on_gone(process(1), &mut effects);
+    assert!(!core.on_send(object(), process(0), process(1)), "there is nothing to keep it for");
+    assert!(core.is_empty());
+}
+
+#[test]
+fn a_reference_that_comes_late_from_one_who_has_ended_turns_to_the_owner() {
+    let (mut core, mut effects) = (RefCore::new(process(2)), Vec::new());
+    core.on_ended(process(1));
+    core.on_gone(process(1), &mut effects);
+    core.on_receive(object(), process(0), process(1), &mut effects);
+    assert_eq!(effects, [RefEffect::Borrow { owner: process(0), object: object() }]);
+    effects.clear();
+    core.on_dropped(object(), &mut effects);
+    assert_eq!(effects[0], RefEffect::Release { to: process(0), object: object(), count: 1 });
+    assert!(core.is_empty());
+}

@@ -151,7 +151,7 @@ fn a_recalled_lease_gets_no_more_tasks_and_goes_back_when_it_is_empty() {
     kit.core.on_recalled(lease(1), &mut kit.effects);
     assert_eq!(kit.take(), []);
     kit.done(1, 0, 10);
-    assert_eq!(kit.take()[0], SubmitEffect::Return(lease(1)));
+    assert!(kit.take().contains(&SubmitEffect::Return(lease(1))));
     kit.grant(2);
     assert_eq!(kit.sent()[0], (2, 1));
 }
@@ -276,4 +276,44 @@ fn classes_of_which_nothing_is_left_are_forgotten() {
     kit.core.on_granted(Millis(0), ClassId(1), lease(1), worker(1), &mut kit.effects);
     assert_ne!(late, ClassId(1), "a number is never used twice");
     assert_eq!(kit.take(), [SubmitEffect::Return(lease(1))], "what comes for a forgotten one goes back");
+}
+
+#[test]
+fn a_task_goes_to_the_lease_with_the_least_under_way_of_many() {
+    let mut kit = kit();
+    kit.submit(0..1);
+    kit.grant(1);
+    kit.take();
+    kit.done(1, 0, 500);
+    (2..=100).for_each(|number| kit.grant(number));
+    kit.submit(1..201);
+    let mut sent: Vec<u64> = kit.sent().into_iter().map(|(lease, _)| lease).collect();
+    assert_eq!(sent[..100], (1..=100).collect::<Vec<u64>>()[..], "in the order of the grants where all are alike");
+    sent.sort_unstable();
+    assert_eq!(sent.chunks(2).filter(|pair| pair[0] == pair[1]).count(), 100, "each has two");
+    kit.done(57, 57, 500);
+    kit.submit(201..202);
+    assert_eq!(kit.sent(), [(57, 201)]);
+}
+
+#[test]
+fn a_lease_that_is_granted_twice_is_held_once() {
+    let mut kit = kit();
+    kit.submit(0..2);
+    kit.grant(1);
+    kit.grant(1);
+    assert_eq!(kit.sent(), [(1, 0)]);
+}
+
+#[test]
+fn a_recalled_lease_without_work_is_not_wanted_again() {
+    let mut kit = kit();
+    kit.submit(0..1);
+    kit.grant(1);
+    kit.done(1, 0, 10);
+    kit.take();
+    kit.core.on_recalled(lease(1), &mut kit.effects);
+    let effects = kit.take();
+    assert!(matches!(&effects[0], SubmitEffect::Demand(Demand { want: 0, .. })), "before the lease: {effects:?}");
+    assert_eq!(effects[1], SubmitEffect::Return(lease(1)));
 }

@@ -5,21 +5,21 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::cluster::wire::ProcessId;
+use super::wire::ProcessId;
 
 /// How many are remembered: words come seconds late at most.
 const REMEMBERED_MAX: usize = 4_096;
 
 /// Processes that are gone.
 #[derive(Default)]
-pub(super) struct Gone {
+pub(in crate::cluster) struct Gone {
     order: VecDeque<ProcessId>,
     all: BTreeSet<ProcessId>,
 }
 
 impl Gone {
     /// One more.
-    pub(super) fn insert(&mut self, process: ProcessId) {
+    pub(in crate::cluster) fn insert(&mut self, process: ProcessId) {
         if self.all.insert(process) {
             self.order.push_back(process);
         }
@@ -31,7 +31,7 @@ impl Gone {
     }
 
     /// Whether a process is known to be gone.
-    pub(super) fn contains(&self, process: ProcessId) -> bool {
+    pub(in crate::cluster) fn contains(&self, process: ProcessId) -> bool {
         self.all.contains(&process)
     }
 }

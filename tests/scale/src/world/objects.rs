@@ -1,0 +1,211 @@
+//! Large objects: a node's object manager, and a process's way to it.
+//!
+//! Owns: what `objects/manager.rs`, `manager/pulls.rs`, `objects/client.rs` and `objects/streams.rs` do with what `TableCore`,
+//! `PullCore` and `DirectoryCore` decide, and the links over which chunks travel. Objects are there when a driver begins, sealed
+//! on their nodes and held by their owner; how they came is not simulated, nor is a full store.
+//!
+//! Invariant: a link carries one chunk at a time at its bandwidth, out of one node and into another.
+
+use actinic_actors::cluster::{
+    objects::{
+        directory::core::DirectoryEffect,
+        manager::ObjectEvent,
+        pull::core::{Chunk, PullEffect},
+        table::core::TableEffect,
+        wire::{Locator, ObjectAsk, ObjectFrame, ObjectNews, Place, StoredId},
+    },
+    wire::{FromNode, NodeFrame, ProcessId, ToNode},
+};
+use actinic_gcs::{NodeId, ObjectId, TaskId};
+
+use super::{
+    ears::encoded,
+    events::{Channel, Event, Up},
+    node::MAIN,
+    World,
+};
+use crate::{meter::Core, plan::SimInput};
+
+/// The arbiter of a node's object manager.
+const OBJECTS: u8 = 3;
+
+/// What an object manager is told.
+#[derive(Debug)]
+pub(crate) enum ObjectWord {
+    /// What the shell's is told as well.
+    Event(ObjectEvent),
+    /// Room was found for what is fetched.
+    Room(StoredId),
+    /// A chunk has come.
+    Chunk(Chunk, NodeId),
+}
+
+impl World {
+    // --- the beginning -----------------------------------------------------------------------------------------------
+
+    /// An object of a driver's is on a node.
+    pub(super) fn place_object(&mut self, driver: u32, node: u32, bytes: u64) -> SimInput {
+        let owner = self.procs[driver as usize].id;
+        let (table, mut effects) = (&mut self.nodes[node as usize].table, Vec::new());
+        let stored = table.on_reserved(owner, bytes);
+        let stored = stored.unwrap_or(StoredId { node: owner.node, serial: 0 });
+        table.on_seal(stored, owner, &mut effects);
+        self.procs[driver as usize].directory.on_owned(stored);
+        SimInput { stored, owner, bytes, known: Default::default() }
+    }
+
+    /// Bytes of a locator, as a task carries it.
+    pub(super) fn locator_bytes(input: &SimInput) -> u64 {
+        let object = ObjectId::of_return(TaskId::driver(actinic_gcs::JobId(1)), 0);
+        let SimInput { stored, owner, bytes, .. } = *input;
+        let placement = actinic_actors::store::Placement { meta_bytes: 64, buffers: vec![(64, bytes)] };
+        encoded(&Locator { stored, object, owner, bytes, placement, given: false })
+    }
+
+    // --- a process ---------------------------------------------------------------------------------------------------
+
+    pub(super) fn ask_objects(&mut self, process: u32, ask: ObjectAsk) {
+        self.send_up(process, Up::Frame(ToNode::Object(ask)));
+    }
+
+    /// As `ObjectClient::hear`.
+    pub(super) fn hear_news(&mut self, process: u32, news: ObjectNews) {
+        let (directory, mut effects) = (&mut self.procs[process as usize].directory, Vec::new());
+        self.meter.timed(Core::Objects, || match news {
+            ObjectNews::Locate { stored, to, failed } => directory.on_locate(stored, to, failed, &mut effects),
+            ObjectNews::Copied { stored, at } => directory.on_copied(stored, at, &mut effects),
+            ObjectNews::Dropped { stored, at } => directory.on_dropped(stored, at, &mut effects),
+            ObjectNews::Pinned { .. } | ObjectNews::Reserved { .. } => {}
+        });
+        if self.settings.check {
+            directory.sanity_check();
+        }
+        for effect in effects {
+            let (node, frame) = match effect {
+                DirectoryEffect::Source { stored, to, from } => (to, ObjectFrame::Source { stored, from }),
+                DirectoryEffect::Free { stored, at } => (at, ObjectFrame::Free(stored)),
+            };
+            self.ask_objects(process, ObjectAsk::ForNode { node, frame });
+        }
+    }
+
+    // --- an object manager -------------------------------------------------------------------------------------------
+
+    pub(super) fn tell_objects(&mut self, at: u32, word: ObjectWord) {
+        self.mail(at, MAIN, OBJECTS, self.now, Event::Objects(at, word));
+    }
+
+    pub(super) fn on_objects(&mut self, at: u32, word: ObjectWord) {
+        let now = self.millis(at);
+        let node = &mut self.nodes[at as usize];
+        if !node.alive {
+            return;
+        }
+        let (table, pulls, mut effects, mut pulling) = (&mut node.table, &mut node.pulls, Vec::new(), Vec::new());
+        let mut for_node = None;
+        self.meter.timed(Core::Objects, || match word {
+            ObjectWord::Room(stored) => pulls.on_room(stored, Ok(()), &mut pulling),
+            ObjectWord::Chunk(chunk, from) => pulls.on_chunk(chunk, from, true, &mut pulling),
+            ObjectWord::Event(ObjectEvent::Ask(process, ask)) => match ask {
+                ObjectAsk::Pin { request, stored, owner, bytes } => {
+                    table.on_pin(stored, process, request, (owner, bytes), &mut effects);
+                }
+                ObjectAsk::Unpin(stored) => table.on_unpin(stored, process, &mut effects),
+                ObjectAsk::ForNode { node, frame } => for_node = Some((node, frame)),
+                _ => {}
+            },
+            ObjectWord::Event(ObjectEvent::Frame(frame)) => match frame {
+                ObjectFrame::Source { stored, from } => pulls.on_source(stored, from, &mut pulling),
+                ObjectFrame::Free(stored) => table.on_free(stored, &mut effects),
+                ObjectFrame::Release { stored, by } => table.on_release(stored, by, &mut effects),
+                ObjectFrame::Claim { stored, by } => table.on_claim(stored, by, &mut effects),
+            },
+            ObjectWord::Event(ObjectEvent::ProcessGone(process)) => table.on_process_gone(now, process, &mut effects),
+            ObjectWord::Event(ObjectEvent::NodeGone(node)) => table.on_node_gone(now, node, &mut effects),
+        });
+        if self.settings.check {
+            self.nodes[at as usize].pulls.sanity_check();
+        }
+        match for_node {
+            Some((node, frame)) if node == self.nodes[at as usize].id => {
+                self.tell_objects(at, ObjectWord::Event(ObjectEvent::Frame(frame)));
+            }
+            Some((node, frame)) => self.to_node(at, node, NodeFrame::Object(frame)),
+            None => {}
+        }
+        self.table_effects(at, effects);
+        self.pull_effects(at, pulling);
+    }
+
+    fn table_effects(&mut self, at: u32, effects: Vec<TableEffect>) {
+        for effect in effects {
+            match effect {
+                TableEffect::Pin { process, request, .. } => {
+                    let place = Ok(Place { segment: String::new(), offset: 0 });
+                    self.to_process(at, process, FromNode::Object(ObjectNews::Pinned { request, place }));
+                }
+                TableEffect::Refuse { process, request, why } => {
+                    self.to_process(at, process, FromNode::Object(ObjectNews::Pinned { request, place: Err(why) }));
+                }
+                TableEffect::Pull { stored, owner, bytes } => {
+                    let (pulls, mut pulling) = (&mut self.nodes[at as usize].pulls, Vec::new());
+                    self.meter.timed(Core::Objects, || pulls.on_wanted(stored, owner, bytes, &mut pulling));
+                    self.pull_effects(at, pulling);
+                }
+                TableEffect::CancelPull(stored) => {
+                    let (pulls, mut pulling) = (&mut self.nodes[at as usize].pulls, Vec::new());
+                    pulls.on_unwanted(stored, &mut pulling);
+                    self.pull_effects(at, pulling);
+                }
+                TableEffect::Dropped { stored, owner } => self.dropped(at, stored, owner),
+                // Memory itself is not simulated.
+                TableEffect::Seal(_) | TableEffect::DropRoom(_) | TableEffect::Unpin(..) | TableEffect::Free(_) => {}
+            }
+        }
+    }
+
+    fn dropped(&mut self, at: u32, stored: StoredId, owner: ProcessId) {
+        let me = self.nodes[at as usize].id;
+        self.to_process(at, owner, FromNode::Object(ObjectNews::Dropped { stored, at: me }));
+    }
+
+    fn pull_effects(&mut self, at: u32, effects: Vec<PullEffect>) {
+        let me = self.nodes[at as usize].id;
+        for effect in effects {
+            match effect {
+                PullEffect::Locate { stored, owner, failed } => {
+                    self.to_process(at, owner, FromNode::Object(ObjectNews::Locate { stored, to: me, failed }));
+                }
+                PullEffect::Reserve(stored, _) => self.tell_objects(at, ObjectWord::Room(stored)),
+                PullEffect::Fetch(chunk, source) => self.fetch_chunk(at, chunk, source),
+                PullEffect::Complete(stored, owner) => {
+                    self.to_process(at, owner, FromNode::Object(ObjectNews::Copied { stored, at: me }));
+                    let (table, mut effects) = (&mut self.nodes[at as usize].table, Vec::new());
+                    table.on_pulled(stored, &mut effects);
+                    self.table_effects(at, effects);
+                }
+                PullEffect::Failed(stored, why) => {
+                    let (table, mut effects) = (&mut self.nodes[at as usize].table, Vec::new());
+                    table.on_pull_failed(stored, &why, &mut effects);
+                    self.table_effects(at, effects);
+                }
+                PullEffect::GaveUp(stored, owner) => self.dropped(at, stored, owner),
+            }
+        }
+    }
+
+    /// Asks a node for a chunk, which comes over its link and this node's once both have time for it.
+    fn fetch_chunk(&mut self, at: u32, chunk: Chunk, source: NodeId) {
+        let from = self.index(source);
+        let (asked, takes) = (self.now + self.model.tcp_ns, self.model.wire_ns(chunk.bytes));
+        let out = &mut self.nodes[from as usize].bulk_out_free;
+        let begins = asked.max(*out);
+        *out = begins + takes;
+        let into = &mut self.nodes[at as usize].bulk_in_free;
+        let comes = begins.max(*into) + takes;
+        *into = comes;
+        self.meter.sent("chunk", 1, chunk.bytes);
+        let more = self.model.tcp_ns;
+        self.post(Channel::Bulk(from, at), comes, more, Event::Objects(at, ObjectWord::Chunk(chunk, source)));
+    }
+}
