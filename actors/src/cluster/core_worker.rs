@@ -13,6 +13,7 @@ mod connect;
 mod ears;
 mod export;
 mod groups;
+mod print;
 mod rest;
 
 use std::{
