@@ -103,6 +103,7 @@ impl LocalScheduler {
                     let socket = self.shared.socket_of(worker, owner);
                     self.shared.hub.to_process(owner, FromNode::Granted { class, lease, worker, socket, gpus });
                 }
+                LocalEffect::Kill(worker, why) => self.shared.pool(PoolEvent::Kill(worker.worker, why)),
                 LocalEffect::Recall(owner, lease) => self.shared.hub.to_process(owner, FromNode::Recall(lease)),
                 LocalEffect::Infeasible(owner, class, reason) => {
                     self.shared.hub.to_process(owner, FromNode::Infeasible { class, reason });

@@ -17,6 +17,7 @@
 //! wants by a grant of ours; who is gone holds and wants nothing, even where a word of his comes late.
 
 mod bundles;
+mod doomed;
 mod gone;
 mod grant;
 mod look;
@@ -82,6 +83,8 @@ pub enum LocalEffect {
     Ended(LeaseId),
     /// Ask the owner for a lease.
     Recall(ProcessId, LeaseId),
+    /// End a worker, and what it runs, for this reason.
+    Kill(ProcessId, String),
     /// Tell a global scheduler.
     Spill(Box<Spilled>),
     /// Tell a certain node.
@@ -153,6 +156,8 @@ struct Granted {
     /// How many CPUs it asks for.
     cpu_demand: ResourceSet,
     lends: bool,
+    /// The placement group that it is for.
+    group: Option<PlacementGroupId>,
     /// The bundle that it is in, as the placement core calls it.
     bundle: Option<PlacementGroupId>,
     worker: Option<ProcessId>,
@@ -365,6 +370,7 @@ impl LocalCore {
     pub fn dispatch(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
         self.wanted.retain(|_, wanted| wanted.until.is_none_or(|until| now < until) || wanted.held > 0);
         self.forget_uncommitted(now);
+        self.end_doomed(now, effects);
         self.take_cpus_back();
         self.place_in_groups(now, effects);
         let mut stuck: BTreeSet<Key> = BTreeSet::new();

@@ -17,6 +17,7 @@
 //! **Invariants:** each task is queued or under exactly one lease; a lease that was given back is never used again; the
 //! demand that was told last is the one that holds; a queue is in the order of submission.
 
+mod groups;
 mod look;
 pub mod pace;
 mod take_back;
@@ -154,6 +155,8 @@ struct Class<T> {
     inputs: InputSum,
     told: u32,
     told_elsewhere: u32,
+    /// Why none of it will ever run again.
+    over: Option<&'static str>,
 }
 
 /// The state.
@@ -178,7 +181,7 @@ impl<T> Class<T> {
     fn new(spec: ClassSpec) -> Self {
         let (queue, leases) = (VecDeque::new(), Vec::new());
         let (pace, inputs) = (Pace::default(), InputSum::default());
-        Self { spec, queue, leases, pace, inputs, told: 0, told_elsewhere: 0 }
+        Self { spec, queue, leases, pace, inputs, told: 0, told_elsewhere: 0, over: None }
     }
 
     /// A task of it is done, or will never run.
@@ -228,6 +231,9 @@ impl<T: Queued + Clone> SubmitCore<T> {
     /// A task is ready. Call [`SubmitCore::settle`] after a batch.
     pub fn on_submit(&mut self, class: ClassId, task: T, effects: &mut Vec<SubmitEffect<T>>) {
         let Some(of) = self.classes.get_mut(&class) else { return };
+        if let Some(why) = of.over {
+            return effects.push(SubmitEffect::Infeasible(task, why.to_owned()));
+        }
         self.submitted += 1;
         let measure = of.pace.enter(task.function());
         let inputs = Some(task.inputs()).filter(|inputs| !inputs.is_empty()).map(Box::new);

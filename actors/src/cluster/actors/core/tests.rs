@@ -8,7 +8,7 @@ use actinic_gcs::{
 use super::*;
 use crate::{
     cluster::wire::ExeHash,
-    options::{HostedOptions, OverflowPolicy},
+    options::ActorOptions,
     supervision::{Backoff, RestartPolicy},
 };
 
@@ -53,20 +53,8 @@ fn new(id: u128, max_restarts: Option<u32>) -> NewActor {
         resources: ResourceSet::new(),
         owner: None,
     };
-    let options = HostedOptions {
-        restart_window: None,
-        max_restarts,
-        restart_policy: RestartPolicy::OnFailure,
-        backoff: Backoff::NONE,
-        max_task_retries: 0,
-        max_concurrency: None,
-        concurrency_groups: Vec::new(),
-        max_pending_calls: 10,
-        overflow: OverflowPolicy::Fail,
-        checkpoint_every: None,
-    };
-    let labels = Default::default();
-    NewActor { spec, owner: owner(), parent: TaskId(0), strategy: SchedulingStrategy::Default, labels, options }
+    let options = ActorOptions { max_restarts, backoff: Backoff::NONE, ..ActorOptions::default() };
+    NewActor { spec, owner: owner(), parent: TaskId(0), options }
 }
 
 struct World {
@@ -252,4 +240,20 @@ fn a_node_that_is_lost_while_an_actor_is_placed_there_is_replaced_by_another() {
     world.core.on_node_gone(Millis(1), THERE, "cut", &mut world.effects);
     world.core.on_time(Millis(RETELL_MS), &mut world.effects);
     assert!(strategies(&world.take()).iter().all(|node| *node == HERE));
+}
+
+#[test]
+fn an_actor_whose_lease_is_wanted_back_ends_and_is_not_made_again() {
+    let mut world = World::new();
+    world.make(1, None);
+    let lease = world.grant(5)[0];
+    world.core.on_up(ActorId(1), lease, &mut world.effects);
+    world.take();
+    world.core.on_recalled(lease, &mut world.effects);
+    let effects = world.take();
+    assert!(effects.contains(&ActorEffect::Return(lease)), "{effects:?}");
+    let end = |effect: &ActorEffect| matches!(effect, ActorEffect::End { reason, drain: false, .. } if reason.contains("placement group"));
+    assert!(effects.iter().any(end), "{effects:?}");
+    assert!(matches!(&told(&effects, owner())[..], [ActorWhere::Dead { .. }]));
+    assert!(world.core.is_empty());
 }

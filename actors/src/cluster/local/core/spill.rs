@@ -143,7 +143,7 @@ impl LocalCore {
     /// When something is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Millis> {
-        let mut due: Option<Millis> = None;
+        let mut due = self.next_doomed();
         for (key, wanted) in &self.wanted {
             let served_elsewhere = !key.placed && group_of(wanted).is_some();
             let mut at = |millis: u64| due = Some(due.map_or(Millis(millis), |due| due.min(Millis(millis))));
