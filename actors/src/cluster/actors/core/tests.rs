@@ -6,11 +6,7 @@ use actinic_gcs::{
 };
 
 use super::*;
-use crate::{
-    cluster::wire::ExeHash,
-    options::ActorOptions,
-    supervision::{Backoff, RestartPolicy},
-};
+use crate::{cluster::wire::ExeHash, options::ActorOptions, supervision::Backoff};
 
 const HERE: NodeId = NodeId(1);
 const THERE: NodeId = NodeId(2);

@@ -19,8 +19,8 @@ fn a_node_sees_the_name_of_what_runs_also_after_its_worker_has_gone() {
     assert_eq!(byline.look(), None);
     at_hand.show(Author::Function("my::crate_name::work"));
     assert_eq!(byline.look().as_deref(), Some("work"));
-    at_hand.actors.insert(ActorId::default(), "Counter:hits".to_owned());
-    at_hand.show(Author::Actor(ActorId::default(), "my::Counter::add"));
+    at_hand.actors.insert(ActorId(1), "Counter:hits".to_owned());
+    at_hand.show(Author::Actor(ActorId(1), "my::Counter::add"));
     drop(at_hand);
     assert_eq!(byline.look().as_deref(), Some("Counter:hits"));
     drop(byline);
@@ -30,7 +30,7 @@ fn a_node_sees_the_name_of_what_runs_also_after_its_worker_has_gone() {
 #[test]
 fn a_method_of_an_actor_that_is_not_known_bears_its_class() {
     let (_folder, byline, mut at_hand) = page();
-    at_hand.show(Author::Actor(ActorId::default(), "my::Counter::add"));
+    at_hand.show(Author::Actor(ActorId(1), "my::Counter::add"));
     assert_eq!(byline.look().as_deref(), Some("Counter"));
 }
 
