@@ -154,12 +154,17 @@ fn through_link<const BYTES: usize>(ctx: &mut Ctx) -> Outcome<f64> {
         let (mut stream, _) = listener.accept()?;
         let object = vec![7; bytes];
         let mut asked = [0];
+        // Once for the connection, which is there before a task as well, and once for the object.
+        stream.read_exact(&mut asked)?;
+        stream.write_all(&asked)?;
         stream.read_exact(&mut asked)?;
         stream.write_all(&object)
     });
     let mut stream = TcpStream::connect(link.address())?;
     stream.set_nodelay(true)?;
     let mut object = vec![0; bytes];
+    stream.write_all(&[1])?;
+    stream.read_exact(&mut object[..1])?;
     let seconds = each(2, || {
         stream.write_all(&[1])?;
         Ok(stream.read_exact(&mut object)?)

@@ -247,11 +247,13 @@ impl LocalCore {
     fn want(&mut self, now: Millis, placed: bool, told: Spilled, elsewhere: u32) {
         let Spilled { owner, code, class, spec, want, work, revision } = told;
         let key = Key { owner, class, placed };
-        let classes = self.wanted.range(Key { class: ClassId(0), placed: false, owner }..);
-        let known = classes.take_while(|(other, _)| other.owner == owner).take(CLASSES_MAX).count();
         // A keeper of actors has a class for each of them.
-        let full = known >= CLASSES_MAX && !owner.is_manager();
-        if !self.wanted.contains_key(&key) && (want == 0 || full) {
+        let is_full = || {
+            let classes = self.wanted.range(Key { class: ClassId(0), placed: false, owner }..);
+            let of_owner = classes.take_while(|(other, _)| other.owner == owner);
+            !owner.is_manager() && of_owner.take(CLASSES_MAX).count() >= CLASSES_MAX
+        };
+        if !self.wanted.contains_key(&key) && (want == 0 || is_full()) {
             return;
         }
         let until = placed.then_some(Millis(now.0 + PLACED_MS_MAX));
