@@ -112,7 +112,7 @@ pub fn wait_ready(node: &Arc<Node>, object: &Arc<dyn Object>, deadline: Option<I
         object.unregister(&signal);
         return Err(TaskErrorKind::Deadlock { cycle }.into());
     }
-    let reached = blocked(node, || signal.wait_until(deadline));
+    let reached = sleep_on(node, &signal, deadline);
     node.waits.lock().leave(&frames);
     if !reached && !object.is_ready() {
         object.unregister(&signal);
@@ -138,7 +138,7 @@ pub fn wait_some(node: &Arc<Node>, objects: &[Arc<dyn Object>], count: usize, de
         }
     }
     if ready < count {
-        blocked(node, || signal.wait_until(deadline));
+        sleep_on(node, &signal, deadline);
     }
     if registered > 0 {
         for object in objects {
@@ -147,10 +147,26 @@ pub fn wait_some(node: &Arc<Node>, objects: &[Arc<dyn Object>], count: usize, de
     }
 }
 
+/// Sleeps until the signal is reached or the deadline passes, and hears of other processes meanwhile; whether it was reached.
+/// This thread's CPU is free for others.
+pub fn sleep_on(node: &Arc<Node>, signal: &Arc<Signal>, deadline: Option<Instant>) -> bool {
+    blocked(node, || match &node.cluster {
+        // What has come may be something to run, and this thread is busy with waiting.
+        Some(cluster) => cluster.lines.wait(signal, deadline, || {
+            let _ = context::with_thread(|thread| node.lane.flush(&thread.outbox));
+            node.note_blocked();
+        }),
+        None => signal.wait_until(deadline),
+    })
+}
+
 /// Runs `sleep`, during which this thread's CPU is free for others.
 pub fn blocked<R>(node: &Arc<Node>, sleep: impl FnOnce() -> R) -> R {
     without_cpu(node, || {
         let _ = context::with_thread(|thread| node.lane.flush(&thread.outbox));
+        if let Some(cluster) = &node.cluster {
+            cluster.lines.flush();
+        }
         node.note_blocked();
         sleep()
     })

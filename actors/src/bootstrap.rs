@@ -231,11 +231,10 @@ fn run_system(node: &Arc<Node>, setup: Control, arbiters: usize, ready: &mpsc::S
         };
         start_on(&control.handle(), || GcsClient::new(node.clone(), shards), node);
         if let Some(cluster) = node.cluster.clone() {
-            let (arbiter, node) = (Arbiter::new().handle(), node.clone());
-            let here = arbiter.clone();
-            let _ = arbiter.spawn_fn(move || {
+            let node = node.clone();
+            let _ = Arbiter::new().handle().spawn_fn(move || {
                 context::attach(&node);
-                cluster.attach(&node, here);
+                cluster.attach(&node);
             });
         }
         let arbiters = (0..arbiters)

@@ -10,7 +10,10 @@
 //! **Invariant:** a slot is filled at most once, and its list is closed exactly when it is filled.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, OnceLock,
+    },
     task::Waker,
     time::Instant,
 };
@@ -129,9 +132,32 @@ impl<T> Slot<T> {
     }
 }
 
+/// Something that sleeps and is to look again.
+pub trait Poke: Send + Sync {
+    /// Look again.
+    fn poke(&self);
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// The count is reached.
+    Reached,
+    /// The deadline has passed.
+    TimedOut,
+    /// It was stopped.
+    Stopped,
+}
+
+struct Countdown {
+    left: usize,
+    /// Who sleeps elsewhere until the count is reached.
+    poke: Option<Arc<dyn Poke>>,
+}
+
 /// A countdown on which a thread sleeps.
 pub struct Signal {
-    left: Mutex<usize>,
+    count: Mutex<Countdown>,
     reached: Condvar,
 }
 
@@ -139,33 +165,64 @@ impl Signal {
     /// A signal that is reached after `count` notifications.
     #[must_use]
     pub fn after(count: usize) -> Arc<Self> {
-        Arc::new(Self { left: Mutex::new(count), reached: Condvar::new() })
+        Arc::new(Self { count: Mutex::new(Countdown { left: count, poke: None }), reached: Condvar::new() })
     }
 
     /// Counts one down.
     pub fn notify(&self) {
-        let mut left = self.left.lock();
-        *left = left.saturating_sub(1);
-        if *left == 0 {
+        let mut count = self.count.lock();
+        count.left = count.left.saturating_sub(1);
+        if count.left == 0 {
             self.reached.notify_all();
+            if let Some(poke) = &count.poke {
+                poke.poke();
+            }
         }
+    }
+
+    /// Has whoever sleeps on it look again.
+    pub fn poke(&self) {
+        let _count = self.count.lock();
+        self.reached.notify_all();
+    }
+
+    /// From now on `poke` is told when the count is reached.
+    pub fn poke_by(&self, poke: Option<Arc<dyn Poke>>) {
+        self.count.lock().poke = poke;
+    }
+
+    /// Whether the count is reached.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        self.count.lock().left == 0
     }
 
     /// Sleeps until the count is reached, or the deadline passes; whether it was reached.
     #[must_use]
     pub fn wait_until(&self, deadline: Option<Instant>) -> bool {
-        let mut left = self.left.lock();
-        while *left > 0 {
+        self.wait_unless(deadline, &AtomicBool::new(false)) == Waited::Reached
+    }
+
+    /// As [`Signal::wait_until`], but not once `stop` is set; who sets it calls [`Signal::poke`].
+    #[must_use]
+    pub fn wait_unless(&self, deadline: Option<Instant>, stop: &AtomicBool) -> Waited {
+        let mut count = self.count.lock();
+        let mut timed_out = false;
+        loop {
+            if count.left == 0 {
+                return Waited::Reached;
+            }
+            if stop.load(Ordering::Acquire) {
+                return Waited::Stopped;
+            }
+            if timed_out {
+                return Waited::TimedOut;
+            }
             match deadline {
-                None => self.reached.wait(&mut left),
-                Some(at) => {
-                    if self.reached.wait_until(&mut left, at).timed_out() {
-                        return *left == 0;
-                    }
-                }
+                None => self.reached.wait(&mut count),
+                Some(at) => timed_out = self.reached.wait_until(&mut count, at).timed_out(),
             }
         }
-        true
     }
 }
 

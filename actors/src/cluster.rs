@@ -32,6 +32,7 @@ pub mod folder;
 pub mod global;
 pub mod groups;
 pub mod hub;
+pub mod lines;
 pub mod local;
 pub mod node;
 pub mod objects;

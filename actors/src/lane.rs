@@ -29,7 +29,7 @@ use std::{
 use crossbeam::deque::{Injector, Steal, Stealer, Worker as Deque};
 use parking_lot::{Mutex, RwLock};
 
-use crate::{node::Node, task::Task};
+use crate::{cluster::lines::Lines, node::Node, task::Task};
 
 /// Work that needs no CPU token: a turn of an actor, or a task that was granted resources of its own.
 pub trait Turn: Send + Sync {
@@ -113,7 +113,22 @@ type WorkerStealer = (usize, Stealer<Arc<dyn Task>>);
 
 struct Sleeper {
     worker: usize,
-    thread: Thread,
+    place: Place,
+}
+
+/// Where a worker sleeps.
+enum Place {
+    Parked(Thread),
+    Polling(Arc<Lines>),
+}
+
+impl Place {
+    fn wake(&self) {
+        match self {
+            Self::Parked(thread) => thread.unpark(),
+            Self::Polling(lines) => lines.wake(),
+        }
+    }
 }
 
 impl Lane {
@@ -197,7 +212,7 @@ impl Lane {
     }
 
     /// Makes sure that somebody will look at the queues: the sentinel, if all sleep.
-    fn announce(&self) {
+    pub(crate) fn announce(&self) {
         // Pairs with the fence in `sentinel_sleeps`: either the sentinel sees the work or this sees it asleep.
         fence(Ordering::SeqCst);
         if self.sentinel_asleep.load(Ordering::Relaxed) {
@@ -378,9 +393,13 @@ impl Lane {
         self.parked.load(Ordering::Relaxed)
     }
 
-    /// Announces that the calling worker is about to sleep. It must look for work once more, then park.
-    pub fn announce_sleep(&self, worker: usize) {
-        self.sleepers.lock().push(Sleeper { worker, thread: std::thread::current() });
+    /// Announces that the calling worker is about to sleep. It must look for work once more, then park, or poll these lines.
+    pub fn announce_sleep(&self, worker: usize, polling: Option<&Arc<Lines>>) {
+        let place = match polling {
+            Some(lines) => Place::Polling(lines.clone()),
+            None => Place::Parked(std::thread::current()),
+        };
+        self.sleepers.lock().push(Sleeper { worker, place });
         self.parked.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
@@ -401,13 +420,15 @@ impl Lane {
         }
         let sleeper = {
             let mut sleepers = self.sleepers.lock();
-            let sleeper = sleepers.pop();
+            // Rather one whom nobody would have to stand in for.
+            let parked = sleepers.iter().rposition(|sleeper| matches!(sleeper.place, Place::Parked(_)));
+            let sleeper = parked.or(sleepers.len().checked_sub(1)).map(|at| sleepers.swap_remove(at));
             if sleeper.is_some() {
                 self.parked.fetch_sub(1, Ordering::SeqCst);
             }
             sleeper
         };
-        sleeper.inspect(|sleeper| sleeper.thread.unpark()).is_some()
+        sleeper.inspect(|sleeper| sleeper.place.wake()).is_some()
     }
 
     /// Names the sentinel's thread.

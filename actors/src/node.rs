@@ -365,6 +365,9 @@ impl Node {
         for task in live::snapshot(self.tag) {
             task.fail(error.clone());
         }
+        if let Some(cluster) = &self.cluster {
+            cluster.lines.close();
+        }
         while self.lane.wake_one() {}
         self.lane.wake_sentinel();
         let kept = std::mem::take(&mut *self.kept.lock());

@@ -27,7 +27,6 @@ use std::{
 };
 
 use actinic_gcs::{FunctionId, Millis, ObjectId, PlacementGroupId, TaskId};
-use actix::ArbiterHandle;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -39,6 +38,7 @@ pub use self::{
     groups::OnPlaced,
 };
 use super::{
+    lines::{line::Line, Lines},
     objects::{inputs::inputs_of, ObjectClient, Portable},
     peer::{Conduit, NotSent},
     refs::{
@@ -106,7 +106,7 @@ struct State {
 /// How another process is reached.
 #[derive(Clone)]
 enum Way {
-    Direct(Conduit),
+    Direct(Arc<Line>),
     ThroughNode,
 }
 
@@ -116,6 +116,8 @@ pub struct CoreWorker {
     pub welcome: Welcome,
     /// The way to large objects.
     pub objects: Arc<ObjectClient>,
+    /// To other processes of its node.
+    pub lines: Arc<Lines>,
     is_driver: bool,
     /// The node's socket.
     socket: PathBuf,
@@ -135,7 +137,6 @@ pub struct CoreWorker {
     classes: Classes,
     actors: Mutex<actors::Actors>,
     node: OnceLock<Weak<Node>>,
-    arbiter: OnceLock<ArbiterHandle>,
     connection: Mutex<Option<std::os::unix::net::UnixStream>>,
     tick: Notify,
     began: Instant,
@@ -153,7 +154,7 @@ impl CoreWorker {
     /// A process that its node has let in. Nothing is heard or sent before [`CoreWorker::attach`].
     #[must_use]
     pub fn new(connection: Connection, functions: BTreeMap<FunctionId, Importer>, classes: Classes) -> Arc<Self> {
-        let Connection { stream, socket, welcome, is_driver } = connection;
+        let Connection { stream, lines, socket, welcome, is_driver } = connection;
         let mut submit = SubmitCore::at(welcome.process.node);
         let plain = submit.class(&class_of(None));
         let refs = RefCore::new(welcome.process);
@@ -161,6 +162,7 @@ impl CoreWorker {
         Arc::new(Self {
             objects: ObjectClient::new(welcome.process, node_conduit.clone()),
             welcome,
+            lines,
             is_driver,
             socket,
             node_conduit,
@@ -176,7 +178,6 @@ impl CoreWorker {
             classes,
             actors: Mutex::default(),
             node: OnceLock::new(),
-            arbiter: OnceLock::new(),
             connection: Mutex::new(Some(stream)),
             tick: Notify::new(),
             began: Instant::now(),

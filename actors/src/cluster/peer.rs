@@ -74,7 +74,7 @@ impl Conduit {
     /// # Errors
     /// [`NotSent`]; nothing of it was sent then.
     pub fn send(&self, frame: &impl Serialize) -> Result<(), NotSent> {
-        self.0.push(frame).map_err(not_sent)
+        Ok(self.0.push(frame)?)
     }
 
     /// Sends a frame, on this very thread if nothing waits before it.
@@ -82,7 +82,7 @@ impl Conduit {
     /// # Errors
     /// [`NotSent`]; nothing of it was sent then.
     pub fn send_now(&self, frame: &impl Serialize) -> Result<(), NotSent> {
-        self.0.push_now(frame).map_err(not_sent)
+        Ok(self.0.push_now(frame)?)
     }
 
     /// Lets [`Conduit::send_now`] write to this socket, the one of its connection.
@@ -98,11 +98,13 @@ impl Conduit {
     }
 }
 
-fn not_sent(unsent: Unsent) -> NotSent {
-    match unsent {
-        Unsent::Full => NotSent::Full,
-        Unsent::TooLong { bytes } => NotSent::TooLong { bytes },
-        Unsent::Unencodable => NotSent::Unencodable,
+impl From<Unsent> for NotSent {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::Full => Self::Full,
+            Unsent::TooLong { bytes } => Self::TooLong { bytes },
+            Unsent::Unencodable => Self::Unencodable,
+        }
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Owns: the judgement of progress. It is given a view of the lane at each look and answers with effects; it sees no
 //! clock, thread or queue. Invariant: while a turn waits, or a task waits and a token is free, the looks go on, and
-//! within two looks without progress a worker is woken or, if none sleeps, added, up to the bound.
+//! within two looks without progress a worker is woken or, if none sleeps, added, up to the bound; and so for one who polls
+//! the lines to other processes.
 
 use std::time::Duration;
+
+use crate::cluster::lines::core::Looked;
 
 /// What the pool looks like at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub struct PoolView {
     pub searching: usize,
     /// A task was found in an outbox since the last look.
     pub outbox_moved: bool,
+    /// Whether somebody polls the lines to other processes.
+    pub lead: Looked,
 }
 
 /// What is to be done.
@@ -81,12 +86,15 @@ impl PoolCore {
         let progressed = view.progress != self.last_progress;
         self.last_progress = view.progress;
         let runnable = view.turns_waiting || (view.tasks_waiting && view.tokens_free > 0);
-        let quiet = !runnable && !progressed && !view.outbox_moved && !view.tasks_waiting;
+        let quiet =
+            !runnable && !progressed && !view.outbox_moved && !view.tasks_waiting && view.lead == Looked::Well;
         self.quiet_looks = if quiet { self.quiet_looks + 1 } else { 0 };
         self.stalled_looks = if runnable && !progressed { self.stalled_looks + 1 } else { 0 };
 
         if runnable && view.searching == 0 {
             self.put_somebody_on_it(view, progressed, effects);
+        } else if view.lead == Looked::Appoint {
+            self.appoint(view, effects);
         }
         if self.quiet_looks > self.limits.idle_looks {
             self.quiet_looks = 0;
@@ -106,14 +114,27 @@ impl PoolCore {
         if view.parked > 0 {
             effects.push(PoolEffect::Wake);
         } else if view.threads == 0 || (!progressed && self.stalled_looks >= 2) {
-            if view.threads < self.limits.threads_max {
-                self.at_limit = false;
-                self.stalled_looks = 0;
-                effects.push(PoolEffect::Spawn);
-            } else if !self.at_limit {
-                self.at_limit = true;
-                effects.push(PoolEffect::AtLimit);
-            }
+            self.add(view, effects);
+        }
+    }
+
+    /// Somebody is to poll the lines.
+    fn appoint(&mut self, view: PoolView, effects: &mut Vec<PoolEffect>) {
+        if view.parked > 0 {
+            effects.push(PoolEffect::Wake);
+        } else {
+            self.add(view, effects);
+        }
+    }
+
+    fn add(&mut self, view: PoolView, effects: &mut Vec<PoolEffect>) {
+        if view.threads < self.limits.threads_max {
+            self.at_limit = false;
+            self.stalled_looks = 0;
+            effects.push(PoolEffect::Spawn);
+        } else if !self.at_limit {
+            self.at_limit = true;
+            effects.push(PoolEffect::AtLimit);
         }
     }
 
@@ -168,6 +189,16 @@ mod tests {
         let mut core = PoolCore::new(PoolLimits::default());
         let spawned = (0..3).flat_map(|_| look(&mut core, busy())).filter(|e| *e == PoolEffect::Spawn).count();
         assert_eq!(spawned, 1);
+    }
+
+    #[test]
+    fn while_nobody_polls_the_looks_go_on_until_somebody_does() {
+        let mut core = PoolCore::new(PoolLimits::default());
+        let vacant = PoolView { threads: 1, lead: Looked::Vacant, ..PoolView::default() };
+        assert!((0..200).all(|_| matches!(look(&mut core, vacant)[..], [PoolEffect::LookAgain(_)])));
+        let appoint = PoolView { lead: Looked::Appoint, ..vacant };
+        assert_eq!(look(&mut core, appoint)[0], PoolEffect::Spawn);
+        assert_eq!(look(&mut core, PoolView { parked: 1, ..appoint })[0], PoolEffect::Wake);
     }
 
     #[test]

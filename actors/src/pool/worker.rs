@@ -176,15 +176,34 @@ impl Looking<'_> {
         if found {
             return true;
         }
-        lane.announce_sleep(self.worker);
-        if lane.has_turns() || (lane.free_tokens() > 0 && lane.has_tasks()) || self.node.is_down() {
-            lane.retract_sleep(self.worker);
-            return true;
-        }
         let since = Instant::now();
-        thread::park_timeout(IDLE_MAX);
-        let retracted = lane.retract_sleep(self.worker);
+        let mut retracted = false;
+        if !self.poll(&mut retracted) {
+            lane.announce_sleep(self.worker, None);
+            if self.is_wanted() {
+                lane.retract_sleep(self.worker);
+                return true;
+            }
+            thread::park_timeout(IDLE_MAX);
+            retracted = lane.retract_sleep(self.worker);
+        }
         !(retracted && since.elapsed() >= IDLE_MAX && self.node.threads.alive() > self.node.cpus_whole())
+    }
+
+    /// Sleeps where it hears of other processes, if nobody else does.
+    fn poll(&self, retracted: &mut bool) -> bool {
+        let Some(cluster) = &self.node.cluster else { return false };
+        let (lane, lines) = (&self.node.lane, &cluster.lines);
+        let asleep = || {
+            lane.announce_sleep(self.worker, Some(lines));
+            !self.is_wanted()
+        };
+        lines.poll_idle(IDLE_MAX, asleep, || *retracted = lane.retract_sleep(self.worker))
+    }
+
+    fn is_wanted(&self) -> bool {
+        let lane = &self.node.lane;
+        lane.has_turns() || (lane.free_tokens() > 0 && lane.has_tasks()) || self.node.is_down()
     }
 }
 
@@ -221,6 +240,7 @@ fn look(node: &Arc<Node>, core: &mut PoolCore, effects: &mut Vec<PoolEffect>) {
         parked: lane.parked(),
         searching: lane.searching(),
         outbox_moved,
+        lead: node.cluster.as_ref().map(|cluster| cluster.lines.look()).unwrap_or_default(),
     };
     core.on_look(view, effects);
     for effect in effects.drain(..) {

@@ -6,12 +6,14 @@ use std::{
     io,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use crate::{
     cluster::{
         folder::{self, Found},
+        lines::Lines,
         peer::{call_unix, read_frame},
         wire::{Caller, ClusterStatus, FromNode, Greeting, Welcome},
     },
@@ -66,6 +68,7 @@ pub struct DriverInfo {
 /// A connection to a node that has let this process in.
 pub struct Connection {
     pub(super) stream: UnixStream,
+    pub(super) lines: Arc<Lines>,
     /// The node's socket.
     pub(super) socket: PathBuf,
     /// Who this process is.
@@ -99,13 +102,14 @@ impl Connection {
     fn open(socket: &Path, caller: Caller, is_driver: bool) -> Result<Self, ConnectError> {
         let failed = |source| ConnectError::Io { socket: socket.to_owned(), source };
         let greeting = Greeting { version: PROTOCOL_VERSION, caller };
+        let lines = Lines::new().map_err(failed)?;
         let mut stream = call_unix(socket, &greeting).map_err(failed)?;
         stream.set_read_timeout(Some(WELCOME_MAX)).map_err(failed)?;
         match read_frame::<FromNode>(&mut stream).map_err(failed)? {
             FromNode::Welcome(welcome) => {
                 stream.set_read_timeout(None).map_err(failed)?;
                 stream.set_nonblocking(true).map_err(failed)?;
-                Ok(Self { stream, socket: socket.to_owned(), welcome: *welcome, is_driver })
+                Ok(Self { stream, lines, socket: socket.to_owned(), welcome: *welcome, is_driver })
             }
             FromNode::Refused(why) => Err(ConnectError::Refused(why)),
             _ => Err(ConnectError::Refused("it says what makes no sense here".to_owned())),

@@ -1,17 +1,17 @@
 //! What a process hears: from its node, and from other processes.
 //!
-//! Owns: handing each frame to whom it concerns, and starting the connections on the engine's arbiter. Decides nothing.
+//! Owns: handing each frame to whom it concerns. The node is heard on the engine's arbiter, another process on whichever
+//! thread reads its line. Decides nothing.
 
 use std::{
     sync::{
         atomic::{AtomicUsize, Ordering},
-        Arc,
+        Arc, Weak,
     },
     time::Instant,
 };
 
 use actinic_gcs::{ActorId, NodeId, ObjectId, TaskId};
-use actix::ArbiterHandle;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
@@ -20,22 +20,26 @@ use super::{CoreWorker, Imported, BUSY_TICK, IDLE_TICK, WORK_TICK};
 use crate::{
     cell::{Dependent, Waiter},
     cluster::{
-        peer::{greeted, unix_halves, Conduit, Hears, Liveness, Peer},
+        lines::line::{Line, Listener},
+        peer::{greeted, unix_halves, Hears, Liveness, Peer},
         wire::{Caller, DataFrame, FromNode, LeaseId, ProcessId, RunTask, WireOutcome},
     },
     context,
     error::{TaskError, TaskErrorKind},
-    gcs_net::wire::{decode, FrameError},
+    gcs_net::{
+        porch::Porch,
+        wire::{decode, FrameError},
+    },
     node::Node,
     panics,
     task::Object,
 };
 
 impl CoreWorker {
-    /// Joins the process to its engine: from now on it hears and is heard. Runs on the arbiter that `arbiter` names.
-    pub fn attach(self: &Arc<Self>, node: &Arc<Node>, arbiter: ArbiterHandle) {
+    /// Joins the process to its engine: from now on it hears and is heard. Runs on the arbiter that hears its node.
+    pub fn attach(self: &Arc<Self>, node: &Arc<Node>) {
         let _ = self.node.set(Arc::downgrade(node));
-        let _ = self.arbiter.set(arbiter);
+        self.lines.serve(node);
         let Some(stream) = self.connection.lock().take() else { return };
         if let Ok(also) = stream.try_clone() {
             self.node_conduit.write_to(also);
@@ -390,6 +394,7 @@ impl Hears for NodeEars {
                 FromNode::Welcome(_) | FromNode::Refused(_) | FromNode::Status(_) => {}
             }
         }
+        core.lines.flush();
         Ok(())
     }
 
@@ -400,25 +405,22 @@ impl Hears for NodeEars {
 
 /// What is heard of another process.
 pub(super) struct ProcessEars {
-    core: Arc<CoreWorker>,
+    core: Weak<CoreWorker>,
     from: ProcessId,
-    conduit: Conduit,
+    line: Weak<Line>,
 }
 
 impl ProcessEars {
-    pub(super) fn new(core: Arc<CoreWorker>, from: ProcessId, conduit: Conduit) -> Self {
-        Self { core, from, conduit }
+    pub(super) fn listener(core: &Arc<CoreWorker>, from: ProcessId, line: &Weak<Line>) -> Box<dyn Listener> {
+        Box::new(Self { core: Arc::downgrade(core), from, line: line.clone() })
     }
 }
 
-impl Hears for ProcessEars {
-    fn frames(&mut self, frames: Vec<Bytes>) -> Result<(), FrameError> {
-        for frame in frames {
-            self.core.hear(self.from, decode(&frame)?);
-        }
-        // Somebody should be awake for what has come.
-        if let Some(node) = self.core.engine() {
-            node.note_blocked();
+impl Listener for ProcessEars {
+    fn frame(&mut self, frame: &[u8]) -> Result<(), FrameError> {
+        let frame = decode(frame)?;
+        if let Some(core) = self.core.upgrade() {
+            core.hear(self.from, frame);
         }
         Ok(())
     }
@@ -426,34 +428,35 @@ impl Hears for ProcessEars {
     fn closed(&mut self, reason: &str) {
         tracing::debug!(process = %self.from, reason, "a process has hung up");
         // Whether it has ended the node will say.
-        self.core.hung_up(self.from, &self.conduit);
+        if let Some(core) = self.core.upgrade() {
+            core.hung_up(self.from, &self.line);
+        }
     }
 }
 
 async fn listen(core: Arc<CoreWorker>, listener: UnixListener) {
+    let mut porch = Porch::new();
     loop {
-        let Ok((mut stream, _)) = listener.accept().await else {
+        let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(IDLE_TICK).await;
             continue;
         };
-        let core = core.clone();
-        actix_rt::spawn(async move {
-            match greeted(&mut stream).await.map(|greeting| greeting.caller) {
-                Ok(Caller::Process(from)) => {
-                    let conduit = Conduit::new();
-                    let Ok(stream) = stream.into_std() else { return };
-                    if let Ok(also) = stream.try_clone() {
-                        conduit.write_to(also);
-                    }
-                    let Ok(stream) = UnixStream::from_std(stream) else { return };
-                    core.called(from, &conduit);
-                    let ears = ProcessEars::new(core, from, conduit.clone());
-                    Peer::start_on(unix_halves(stream), conduit, Liveness::Local, ears);
-                }
-                Ok(_) => tracing::warn!("a caller is no process of the node"),
-                Err(why) => tracing::warn!(why, "a caller is not let in"),
-            }
-        });
+        if porch.welcome((), greet(core.clone(), stream)).is_some() {
+            tracing::warn!("a caller that does not say who it is is given up: others wait");
+        }
+    }
+}
+
+async fn greet(core: Arc<CoreWorker>, mut stream: UnixStream) {
+    let from = match greeted(&mut stream).await.map(|greeting| greeting.caller) {
+        Ok(Caller::Process(from)) => from,
+        Ok(_) => return tracing::warn!("a caller is no process of the node"),
+        Err(why) => return tracing::warn!(why, "a caller is not let in"),
+    };
+    let line = stream.into_std().and_then(|stream| core.lines.add(stream, |line| ProcessEars::listener(&core, from, line)));
+    match line {
+        Ok(line) => core.called(from, &line),
+        Err(error) => tracing::error!(%error, "a connection cannot be used"),
     }
 }
 

@@ -4,14 +4,18 @@
 //! reference that is sent was told to the [`super::RefCore`] first, each that has come was told as well; what cannot cross a
 //! process's border is an error that names it.
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    sync::{Arc, Weak},
+};
 
-use super::{CoreWorker, NotSent, Way};
+use super::{ears::ProcessEars, CoreWorker, NotSent, Way};
 use crate::{
     cluster::{
         calls::RemoteActor,
         objects::{AwayObject, Locator, Portable},
-        peer::{self, Conduit, Liveness, Peer},
+        lines::line::Line,
+        peer,
         refs::{ForeignRef, SharedRef},
         wire::{Caller, DataFrame, Greeting, ProcessId, ToNode, WireActor, WireRef, WireValue},
     },
@@ -182,8 +186,7 @@ impl CoreWorker {
             return Ok(());
         }
         match self.way_to(to) {
-            Way::Direct(conduit) if at_once => conduit.send_now(frame),
-            Way::Direct(conduit) => conduit.send(frame),
+            Way::Direct(line) => line.send(frame, at_once),
             Way::ThroughNode => {
                 let body = rmp_serde::to_vec(frame).map_err(|_| NotSent::Unencodable)?;
                 self.node_conduit.send(&ToNode::Relay { to, body: body.into() })
@@ -212,46 +215,33 @@ impl CoreWorker {
         if let Some(way) = ways.get(&to) {
             return way.clone();
         }
-        let way = match (socket, self.arbiter.get()) {
-            (Some(socket), Some(arbiter)) => match self.call(to, socket, arbiter) {
-                Ok(conduit) => Way::Direct(conduit),
-                Err(error) => {
-                    tracing::debug!(%to, %error, "a process is reached through the node");
-                    Way::ThroughNode
-                }
-            },
-            _ => Way::ThroughNode,
+        let way = match socket.map(|socket| self.call(to, socket)) {
+            Some(Ok(line)) => Way::Direct(line),
+            Some(Err(error)) => {
+                tracing::debug!(%to, %error, "a process is reached through the node");
+                Way::ThroughNode
+            }
+            None => Way::ThroughNode,
         };
         ways.insert(to, way.clone());
         way
     }
 
-    fn call(self: &Arc<Self>, to: ProcessId, socket: &str, arbiter: &actix::ArbiterHandle) -> std::io::Result<Conduit> {
+    fn call(self: &Arc<Self>, to: ProcessId, socket: &str) -> std::io::Result<Arc<Line>> {
         let greeting = Greeting { version: PROTOCOL_VERSION, caller: Caller::Process(self.me()) };
         let stream = peer::call_unix(socket.as_ref(), &greeting)?;
-        stream.set_nonblocking(true)?;
-        let (conduit, core) = (Conduit::new(), self.clone());
-        conduit.write_to(stream.try_clone()?);
-        let outgoing = conduit.clone();
-        arbiter.spawn_fn(move || match tokio::net::UnixStream::from_std(stream) {
-            Ok(stream) => {
-                let ears = super::ears::ProcessEars::new(core, to, outgoing.clone());
-                Peer::start_on(peer::unix_halves(stream), outgoing, Liveness::Local, ears);
-            }
-            Err(error) => tracing::error!(%error, "a connection cannot be used"),
-        });
-        Ok(conduit)
+        self.lines.add(stream, |line| ProcessEars::listener(self, to, line))
     }
 
     /// A process has called.
-    pub(super) fn called(&self, from: ProcessId, conduit: &Conduit) {
-        self.ways.lock().entry(from).or_insert_with(|| Way::Direct(conduit.clone()));
+    pub(super) fn called(&self, from: ProcessId, line: &Arc<Line>) {
+        self.ways.lock().entry(from).or_insert_with(|| Way::Direct(line.clone()));
     }
 
-    /// A connection has ended.
-    pub(super) fn hung_up(&self, from: ProcessId, conduit: &Conduit) {
+    /// A line has ended.
+    pub(super) fn hung_up(&self, from: ProcessId, line: &Weak<Line>) {
         let mut ways = self.ways.lock();
-        if matches!(ways.get(&from), Some(Way::Direct(there)) if there.is(conduit)) {
+        if matches!(ways.get(&from), Some(Way::Direct(there)) if Arc::as_ptr(there) == line.as_ptr()) {
             ways.remove(&from);
         }
     }

@@ -1,0 +1,336 @@
+//! The lines of a process to others of its cluster, for tasks, calls and small objects.
+//!
+//! Owns: the sockets' poll, and who polls: no thread of its own, but whichever has nothing else to do. A worker's idle thread
+//! reads a task and runs it on the spot; a thread that waits in `get` reads its result itself. So one task in another process
+//! costs two wake-ups, one in each process, as a round trip of plain bytes does. (Waking a thread costs more than an empty
+//! task; connections that are read by a thread of their own cost twice as many.) Does not own what comes in
+//! ([`line::Listener`]), nor when a thread is woken or added for want of a leader ([`crate::pool::core`]).
+//!
+//! Invariants: while there are lines, one thread polls them, or looks go on that will appoint one; the lead is never held
+//! while user code runs, unless that code gives it up where it waits.
+
+pub mod core;
+pub mod line;
+
+use std::{
+    cell::Cell,
+    io,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, Weak,
+    },
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use self::{
+    core::{Follower, LeadCore, Looked},
+    line::{Line, Listener},
+};
+use crate::{
+    cell::{Poke, Signal, Waited},
+    node::Node,
+};
+
+/// Names the waker among the lines.
+const WAKER: Token = Token(usize::MAX);
+/// Events of one round.
+const EVENTS: usize = 64;
+/// Between looks for those who take nothing.
+const ROUND_MAX: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// Whether this thread has the lead.
+    static LEADS: Cell<bool> = const { Cell::new(false) };
+}
+
+struct Polling {
+    poll: Poll,
+    events: Events,
+    looked_at: Instant,
+}
+
+/// Lines on which something has come.
+type Ready = SmallVec<[Arc<Line>; 4]>;
+
+/// A thread that waits and follows.
+struct Waiting {
+    signal: Arc<Signal>,
+    leads: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Lead {
+    core: LeadCore,
+    waiting: FxHashMap<Follower, Waiting>,
+}
+
+impl Lead {
+    fn enter(&mut self, signal: &Arc<Signal>) -> Result<(), (Follower, Arc<AtomicBool>)> {
+        self.core.on_wait().map_err(|follower| {
+            let leads = Arc::new(AtomicBool::new(false));
+            self.waiting.insert(follower, Waiting { signal: signal.clone(), leads: leads.clone() });
+            (follower, leads)
+        })
+    }
+
+    /// A follower waits no more; whether it leads now.
+    fn gone(&mut self, follower: Follower) -> bool {
+        self.waiting.remove(&follower);
+        self.core.on_gone(follower)
+    }
+}
+
+/// The lines.
+pub struct Lines {
+    polling: Mutex<Polling>,
+    registry: Registry,
+    waker: Waker,
+    lead: Mutex<Lead>,
+    lines: Mutex<Slab<Arc<Line>>>,
+    /// Lines on which something waits to be written.
+    listed: Mutex<Vec<Arc<Line>>>,
+    has_listed: AtomicBool,
+    node: Mutex<Weak<Node>>,
+}
+
+impl Lines {
+    /// None yet.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn new() -> io::Result<Arc<Self>> {
+        let poll = Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        let waker = Waker::new(&registry, WAKER)?;
+        let polling = Polling { poll, events: Events::with_capacity(EVENTS), looked_at: Instant::now() };
+        Ok(Arc::new(Self {
+            polling: Mutex::new(polling),
+            registry,
+            waker,
+            lead: Mutex::default(),
+            lines: Mutex::default(),
+            listed: Mutex::default(),
+            has_listed: AtomicBool::new(false),
+            node: Mutex::default(),
+        }))
+    }
+
+    /// Whose threads poll.
+    pub fn serve(&self, node: &Arc<Node>) {
+        *self.node.lock() = Arc::downgrade(node);
+    }
+
+    /// Adds a connection. `listener` is made with the way out.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn add(
+        self: &Arc<Self>,
+        stream: std::os::unix::net::UnixStream,
+        listener: impl FnOnce(&Weak<Line>) -> Box<dyn Listener>,
+    ) -> io::Result<Arc<Line>> {
+        stream.set_nonblocking(true)?;
+        let mut socket = mio::net::UnixStream::from_std(stream);
+        let line = {
+            let mut lines = self.lines.lock();
+            let token = lines.vacant_key();
+            self.registry.register(&mut socket, Token(token), Interest::READABLE | Interest::WRITABLE)?;
+            let line = Line::new(socket, token, listener, self);
+            lines.insert(line.clone());
+            line
+        };
+        self.lead.lock().core.on_opened();
+        self.look_soon();
+        Ok(line)
+    }
+
+    fn remove(&self, token: usize) {
+        let removed = self.lines.lock().try_remove(token);
+        if removed.is_some() {
+            self.lead.lock().core.on_closed();
+        }
+    }
+
+    // --- out -------------------------------------------------------------------------------------------------------
+
+    fn list(&self, line: &Arc<Line>) {
+        self.listed.lock().push(line.clone());
+        self.has_listed.store(true, Ordering::Release);
+        self.look_soon();
+    }
+
+    /// Writes what waits to be written.
+    pub fn flush(&self) {
+        if self.has_listed.swap(false, Ordering::AcqRel) {
+            let listed = std::mem::take(&mut *self.listed.lock());
+            listed.iter().for_each(|line| line.flush(true));
+        }
+    }
+
+    fn look_soon(&self) {
+        if let Some(node) = self.node.lock().upgrade() {
+            node.lane.announce();
+        }
+    }
+
+    // --- in --------------------------------------------------------------------------------------------------------
+
+    /// An idle thread polls, if nobody else does or soon will; false where it may not. `asleep` is called when it is about
+    /// to sleep and says whether it may; whatever wakes it ends the round, and what has come was heard then.
+    pub fn poll_idle(&self, for_at_most: Duration, asleep: impl FnOnce() -> bool, awake: impl FnOnce()) -> bool {
+        if !self.lead.lock().core.on_idle() {
+            return false;
+        }
+        LEADS.set(true);
+        let timeout = if asleep() { for_at_most } else { Duration::ZERO };
+        let ready = self.poll(timeout);
+        awake();
+        // Heard without the lead: what has come may keep this thread busy.
+        self.leave();
+        self.hear(ready);
+        true
+    }
+
+    /// Waits until `signal` is reached, or the deadline passes; whether it was reached. The caller polls meanwhile, if
+    /// nobody else does.
+    pub fn wait(self: &Arc<Self>, signal: &Arc<Signal>, deadline: Option<Instant>, heard: impl Fn()) -> bool {
+        // Code of the user's that a listener runs may wait in its turn.
+        if LEADS.get() {
+            self.leave();
+        }
+        self.flush();
+        loop {
+            let entered = self.lead.lock().enter(signal);
+            let leads = match entered {
+                Ok(()) => true,
+                Err((follower, leads)) => {
+                    let waited = signal.wait_unless(deadline, &leads);
+                    let promoted = self.lead.lock().gone(follower);
+                    if waited != Waited::Stopped {
+                        if promoted {
+                            LEADS.set(true);
+                            self.leave();
+                        }
+                        return waited == Waited::Reached;
+                    }
+                    promoted
+                }
+            };
+            if leads {
+                LEADS.set(true);
+                if let Some(reached) = self.lead_until(signal, deadline, &heard) {
+                    return reached;
+                }
+            }
+        }
+    }
+
+    /// Polls until the signal is reached; nothing where the lead was given up by code that ran meanwhile.
+    fn lead_until(
+        self: &Arc<Self>,
+        signal: &Arc<Signal>,
+        deadline: Option<Instant>,
+        heard: &impl Fn(),
+    ) -> Option<bool> {
+        signal.poke_by(Some(self.clone()));
+        let reached = loop {
+            if signal.is_reached() {
+                break Some(true);
+            }
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break Some(false);
+            }
+            let ready = self.poll(left.unwrap_or(ROUND_MAX).min(ROUND_MAX));
+            if !ready.is_empty() {
+                self.hear(ready);
+                heard();
+            }
+            if !LEADS.get() {
+                break None;
+            }
+        };
+        signal.poke_by(None);
+        if LEADS.get() {
+            self.leave();
+        }
+        reached
+    }
+
+    /// One round: writes what waits, sleeps until something comes, and gives the lines that may have something.
+    fn poll(&self, timeout: Duration) -> Ready {
+        self.flush();
+        let mut polling = self.polling.lock();
+        let Polling { poll, events, looked_at } = &mut *polling;
+        if let Err(error) = poll.poll(events, Some(timeout)) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                tracing::error!(%error, "connections to other processes cannot be polled");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            return Ready::new();
+        }
+        let lines = self.lines.lock();
+        if looked_at.elapsed() > ROUND_MAX {
+            *looked_at = Instant::now();
+            lines.iter().for_each(|(_, line)| line.look_for_stall(*looked_at));
+        }
+        events.iter().filter_map(|event| lines.get(event.token().0).cloned()).collect()
+    }
+
+    fn hear(&self, ready: Ready) {
+        for line in ready {
+            line.flush(false);
+            line.serve();
+        }
+    }
+
+    fn leave(&self) {
+        LEADS.set(false);
+        let mut lead = self.lead.lock();
+        let Some(next) = lead.core.on_leave() else { return };
+        let Some(Waiting { signal, leads }) = lead.waiting.remove(&next) else { return };
+        drop(lead);
+        leads.store(true, Ordering::Release);
+        signal.poke();
+    }
+
+    /// Ends all lines.
+    pub fn close(&self) {
+        let all: Vec<Arc<Line>> = self.lines.lock().iter().map(|(_, line)| line.clone()).collect();
+        all.iter().for_each(|line| line.shut());
+    }
+
+    /// The sentinel's look.
+    pub fn look(&self) -> Looked {
+        self.flush();
+        self.lead.lock().core.on_look()
+    }
+
+    /// Wakes whoever polls.
+    pub fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "whoever polls cannot be woken");
+        }
+    }
+}
+
+impl Poke for Lines {
+    fn poke(&self) {
+        // The leader itself looks whether what it waits for is there.
+        if !LEADS.get() {
+            self.wake();
+        }
+    }
+}
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lines").field("lines", &self.lines.lock().len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,295 @@
+//! One line: a connection to another process that any thread may read and write.
+//!
+//! Owns: its socket, what has come in and is no whole frame yet, what waits to go out. Does not own who reads it when
+//! ([`super::Lines`]), nor what frames mean ([`Listener`]). Invariants: frames are heard one after the other, in the order in
+//! which they came; to send never waits, and what waits to be sent is bounded; the end is told once.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::Shutdown,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, Weak,
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, BytesMut};
+use mio::net::UnixStream;
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use super::Lines;
+use crate::{
+    cluster::peer::{NotSent, OUTGOING_BYTES_MAX},
+    gcs_net::{
+        outbox::{encode_frame, Unsent},
+        wire::{frame_bytes, FrameError, FRAME_BYTES_MAX, LENGTH_BYTES},
+    },
+};
+
+/// Room for one read.
+const READ_BYTES: usize = 64 << 10;
+/// Room for one read while a long frame comes in.
+const READ_BYTES_MAX: usize = 1 << 20;
+/// What waits is written at the next opportunity, or as soon as it is so much.
+const WRITE_BYTES: usize = 16 << 10;
+/// A buffer that has grown beyond this is given back when it is empty.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+/// One who takes nothing for so long is cut off.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Who is given what comes in, on whichever thread reads.
+pub trait Listener: Send + 'static {
+    /// A frame has come; it is not empty.
+    ///
+    /// # Errors
+    /// That it makes no sense: the line ends.
+    fn frame(&mut self, frame: &[u8]) -> Result<(), FrameError>;
+    /// The line has ended.
+    fn closed(&mut self, reason: &str);
+}
+
+struct Incoming {
+    buffer: Buffer,
+    listener: Box<dyn Listener>,
+    told: bool,
+}
+
+#[derive(Default)]
+struct Outgoing {
+    waiting: BytesMut,
+    /// Since when the socket takes nothing.
+    blocked_since: Option<Instant>,
+    /// Whether it stands in the list of those to be written.
+    listed: bool,
+    closed: bool,
+}
+
+/// One line.
+pub struct Line {
+    socket: UnixStream,
+    pub(super) token: usize,
+    incoming: Mutex<Incoming>,
+    /// Something may have come since the reader looked.
+    readable: AtomicBool,
+    outgoing: Mutex<Outgoing>,
+    lines: Weak<Lines>,
+}
+
+impl Line {
+    pub(super) fn new(
+        socket: UnixStream,
+        token: usize,
+        listener: impl FnOnce(&Weak<Self>) -> Box<dyn Listener>,
+        lines: &Arc<Lines>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            socket,
+            token,
+            incoming: Mutex::new(Incoming { buffer: Buffer::default(), listener: listener(this), told: false }),
+            readable: AtomicBool::new(false),
+            outgoing: Mutex::default(),
+            lines: Arc::downgrade(lines),
+        })
+    }
+
+    /// Ends it; its reader tells of that.
+    pub(super) fn shut(&self) {
+        drop_all(&mut self.outgoing.lock());
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    // --- out -------------------------------------------------------------------------------------------------------
+
+    /// Sends a frame: on this very thread if it is to go `now`, else together with what follows in a moment.
+    ///
+    /// # Errors
+    /// [`NotSent`]; nothing of it was sent then.
+    pub fn send(self: &Arc<Self>, frame: &impl Serialize, now: bool) -> Result<(), NotSent> {
+        let mut outgoing = self.outgoing.lock();
+        if outgoing.closed {
+            // Whoever hears of the end sees to what was lost with it.
+            return Ok(());
+        }
+        if outgoing.waiting.len() > OUTGOING_BYTES_MAX {
+            return Err(NotSent::Full);
+        }
+        encode_frame(&mut outgoing.waiting, |bytes| {
+            use bytes::BufMut;
+            rmp_serde::encode::write(&mut bytes.writer(), frame).map_err(|_| Unsent::Unencodable)
+        })?;
+        if now || outgoing.waiting.len() >= WRITE_BYTES {
+            self.write(&mut outgoing);
+        } else if !outgoing.listed {
+            outgoing.listed = true;
+            drop(outgoing);
+            if let Some(lines) = self.lines.upgrade() {
+                lines.list(self);
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that are not written yet.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.outgoing.lock().waiting.len()
+    }
+
+    /// Writes what waits, if the socket takes it.
+    pub(super) fn flush(&self, listed: bool) {
+        let mut outgoing = self.outgoing.lock();
+        if listed {
+            outgoing.listed = false;
+        }
+        if !outgoing.waiting.is_empty() {
+            self.write(&mut outgoing);
+        }
+    }
+
+    fn write(&self, outgoing: &mut Outgoing) {
+        while !outgoing.waiting.is_empty() {
+            match (&self.socket).write(&outgoing.waiting) {
+                Ok(written) => {
+                    outgoing.waiting.advance(written);
+                    outgoing.blocked_since = None;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    outgoing.blocked_since.get_or_insert_with(Instant::now);
+                    return;
+                }
+                // Its reader will notice.
+                Err(_) => return drop_all(outgoing),
+            }
+        }
+        if outgoing.waiting.capacity() > KEPT_BYTES_MAX {
+            outgoing.waiting = BytesMut::new();
+        }
+    }
+
+    /// Cuts off one who takes nothing.
+    pub(super) fn look_for_stall(&self, now: Instant) {
+        let outgoing = self.outgoing.lock();
+        if outgoing.blocked_since.is_some_and(|since| now.duration_since(since) > STALL) {
+            drop(outgoing);
+            self.shut();
+        }
+    }
+
+    // --- in --------------------------------------------------------------------------------------------------------
+
+    /// Something may have come: reads and hears all of it, unless another thread does, which then goes on.
+    pub(super) fn serve(&self) {
+        self.readable.store(true, Ordering::Release);
+        loop {
+            let Some(mut incoming) = self.incoming.try_lock() else { return };
+            while self.readable.swap(false, Ordering::AcqRel) {
+                if let Err(reason) = self.read_all(&mut incoming) {
+                    self.close(&mut incoming, &reason);
+                }
+            }
+            drop(incoming);
+            if !self.readable.load(Ordering::Acquire) {
+                return;
+            }
+        }
+    }
+
+    fn read_all(&self, incoming: &mut Incoming) -> Result<(), String> {
+        if incoming.told {
+            return Ok(());
+        }
+        loop {
+            let total = frame_bytes(incoming.buffer.filled(), FRAME_BYTES_MAX).map_err(|error| error.to_string())?;
+            let missing = total.unwrap_or(0).saturating_sub(incoming.buffer.filled().len());
+            let room = incoming.buffer.room(missing.clamp(READ_BYTES, READ_BYTES_MAX));
+            let drained = match (&self.socket).read(room) {
+                Ok(0) => return Err("its connection was closed".to_owned()),
+                Ok(read) => {
+                    // Of a stream nothing is left where less came than there was room for (epoll(7)).
+                    let drained = read < room.len();
+                    incoming.buffer.end += read;
+                    drained
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.to_string()),
+            };
+            incoming.hear().map_err(|error| error.to_string())?;
+            if drained {
+                return Ok(());
+            }
+        }
+    }
+
+    fn close(&self, incoming: &mut Incoming, reason: &str) {
+        if std::mem::replace(&mut incoming.told, true) {
+            return;
+        }
+        self.shut();
+        if let Some(lines) = self.lines.upgrade() {
+            lines.remove(self.token);
+        }
+        incoming.buffer = Buffer::default();
+        incoming.listener.closed(reason);
+    }
+}
+
+impl Incoming {
+    /// Gives all whole frames to the listener.
+    fn hear(&mut self) -> Result<(), FrameError> {
+        loop {
+            let filled = self.buffer.filled();
+            let Some(total) = frame_bytes(filled, FRAME_BYTES_MAX)? else { break };
+            let Some(frame) = filled.get(LENGTH_BYTES..total) else { break };
+            if !frame.is_empty() {
+                self.listener.frame(frame)?;
+            }
+            self.buffer.start += total;
+        }
+        self.buffer.tidy();
+        Ok(())
+    }
+}
+
+/// Bytes that have come: `start..end` of what is there.
+#[derive(Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Room for `least` more bytes, or more.
+    fn room(&mut self, least: usize) -> &mut [u8] {
+        if self.bytes.len() < self.end + least {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            let len = self.bytes.len().max(self.end + least);
+            self.bytes.resize(len, 0);
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    fn tidy(&mut self) {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            if self.bytes.len() > KEPT_BYTES_MAX {
+                self.bytes = Vec::new();
+            }
+        }
+    }
+}
+
+fn drop_all(outgoing: &mut Outgoing) {
+    outgoing.waiting = BytesMut::new();
+    outgoing.blocked_since = None;
+    outgoing.closed = true;
+}
