@@ -95,7 +95,7 @@ impl Byline {
         let mut before = self.read()?;
         for _ in 0..READS_MAX {
             let again = self.read()?;
-            if before == again && word(&again, VERSION) % 2 == 0 {
+            if before == again && word(&again, VERSION).is_multiple_of(2) {
                 let length = usize::try_from(word(&again, LENGTH)).unwrap_or(0).min(NAME_BYTES_MAX);
                 let name = &again[8 * NAME..8 * NAME + length];
                 return (length > 0).then(|| String::from_utf8_lossy(name).into_owned());
