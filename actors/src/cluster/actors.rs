@@ -88,10 +88,10 @@ impl ActorManager {
                 self.core.on_granted(class, lease, worker, doors, gpus, effects);
             }
             FromNode::Infeasible { class, reason } => self.core.on_infeasible(class, &reason, effects),
-            FromNode::Output { process, text, .. } => {
-                tracing::info!(%process, text, "a detached actor's worker writes")
+            FromNode::Output(output) => {
+                tracing::info!(worker = %output.worker, name = output.name, text = output.text, "a detached actor's worker writes");
             }
-            // An actor keeps its lease for life.
+            FromNode::Recall(lease) => self.core.on_recalled(lease, effects),
             _ => {}
         }
     }

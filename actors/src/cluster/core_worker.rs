@@ -14,6 +14,7 @@ mod ears;
 mod export;
 mod far;
 mod groups;
+mod print;
 mod rest;
 
 use std::{

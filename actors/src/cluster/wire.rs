@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 
 mod actor;
 mod node;
+mod output;
 mod value;
 
 pub use self::{
     actor::{ActorWhere, ActorWord, HostActor, NewActor},
     node::{ClusterStatus, GcsStatus, NodeFrame, NodeLoad, NodeStatus, Spilled},
+    output::WorkerOutput,
     value::{WireActor, WireArg, WireRef, WireValue},
 };
 use super::{
@@ -332,14 +334,7 @@ pub enum FromNode {
         body: Bytes,
     },
     /// A worker of the job has written something.
-    Output {
-        /// Which worker.
-        process: ProcessId,
-        /// Whether to its standard error.
-        stderr: bool,
-        /// Whole lines, the last without its end.
-        text: String,
-    },
+    Output(Box<WorkerOutput>),
     /// How the node is.
     Status(Box<ClusterStatus>),
     /// About large objects.

@@ -224,7 +224,12 @@ fn cluster(add: Add<'_>) {
             gpus: vec![0, 1],
         },
         FromNode::Status(Box::new(ClusterStatus { waiting: vec!["a task".to_owned()], ..ClusterStatus::default() })),
-        FromNode::Output { process: process(), stderr: false, text: "a line".to_owned() },
+        FromNode::Output(Box::new(WorkerOutput {
+            worker: process(),
+            name: Some("counter".to_owned()),
+            stderr: false,
+            text: "a line".to_owned(),
+        })),
     ];
     for frame in from_node {
         add("from_node", packed(&frame));

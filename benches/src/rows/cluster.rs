@@ -17,7 +17,6 @@ use crate::floors::{each, rate, repeat, socket};
 use crate::row::{Ctx, Goal, Outcome, Row, Unit, WORKERS};
 
 const TASKS: usize = 200_000;
-const ACTORS: usize = 10_000;
 const DRIVERS: usize = 4;
 const TASKS_ONE_BY_ONE: usize = 5_000;
 /// What the other node has, and the driver's has not.
@@ -39,7 +38,6 @@ pub(super) fn rows() -> Vec<Row> {
         row("one actor call into a worker process", Unit::Seconds, one, |ctx| one_call(ctx, Near), vec![&socket::UNIX]),
         row("actor calls to another node", Unit::PerSecond, far, |ctx| calls(ctx, Far), Vec::new()),
         row("one actor call to another node", Unit::Seconds, far_one, |ctx| one_call(ctx, Far), vec![&socket::TCP]),
-        row("actors made in worker processes, each called once", Unit::PerSecond, Goal::NONE, made, Vec::new()),
         row("tasks of four drivers at once", Unit::PerSecond, Goal::NONE, four_drivers, Vec::new()),
     ]
 }
@@ -170,20 +168,6 @@ fn one_call(ctx: &mut Ctx, on: Where) -> Outcome<f64> {
     let runtime = at(ctx, on)?;
     let actor = idle(runtime, on)?;
     each(calls, || repeat(calls, || runtime.get(&actor.nothing())))
-}
-
-fn made(ctx: &mut Ctx) -> Outcome<f64> {
-    let actors = ctx.size(ACTORS);
-    let runtime = at(ctx, Near)?;
-    let mut alive = Vec::new();
-    let made = rate(actors, || {
-        alive = (0..actors).map(|_| Idle::options().try_remote()).collect::<Result<Vec<_>, _>>()?;
-        let refs: Vec<ObjectRef<()>> = alive.iter().map(IdleHandle::nothing).collect();
-        get_all(runtime, &refs)?;
-        Ok(())
-    });
-    alive.iter().for_each(|actor| actor.kill());
-    made
 }
 
 /// A driver in a process of its own; it ends when its input is closed.

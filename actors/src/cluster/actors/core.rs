@@ -404,15 +404,17 @@ impl ActorCore {
 /// Whether it may share a worker: it asks for nothing.
 fn is_light(record: &Record) -> bool {
     let new = &record.new;
-    new.spec.resources.is_empty() && new.strategy == SchedulingStrategy::Default && new.labels.is_empty()
+    new.spec.resources.is_empty()
+        && new.options.strategy == SchedulingStrategy::Default
+        && new.options.labels.is_empty()
 }
 
 fn class_of(record: &Record, on: Option<NodeId>) -> ClassSpec {
     let strategy = match on {
         Some(node) => SchedulingStrategy::NodeAffinity { node, soft: true },
-        None => record.new.strategy.clone(),
+        None => record.new.options.strategy.clone(),
     };
-    let (demand, labels) = (record.new.spec.resources.clone(), record.new.labels.clone());
+    let (demand, labels) = (record.new.spec.resources.clone(), record.new.options.labels.clone());
     let retriable = record.new.options.max_restarts.is_none_or(|max| max > 0);
     ClassSpec { demand, strategy, labels, near: None, retriable }
 }

@@ -4,7 +4,6 @@
 //! thread reads its line. Decides nothing.
 
 use std::{
-    io::Write as _,
     sync::{
         atomic::{AtomicUsize, Ordering},
         Arc, Weak,
@@ -421,7 +420,7 @@ impl Hears for NodeEars {
                     }
                 }
                 FromNode::Object(news) => core.objects.hear(news),
-                FromNode::Output { process, stderr, text } => print(process, stderr, &text),
+                FromNode::Output(output) => super::print::print(&output),
                 FromNode::Host(host) => core.host(*host),
                 FromNode::EndActor { actor, reason, drain } => core.end_hosted(actor, &reason, drain),
                 FromNode::Actor { actor, place } => core.hear_of_actor(actor, place),
@@ -435,17 +434,6 @@ impl Hears for NodeEars {
     fn closed(&mut self, reason: &str) {
         self.core.node_gone(reason);
     }
-}
-
-/// What a worker has written, with its name before each line.
-fn print(process: ProcessId, stderr: bool, text: &str) {
-    let mut all = String::with_capacity(text.len() + 32);
-    for line in text.lines() {
-        all.push_str(&format!("(worker {process}) {line}\n"));
-    }
-    // A closed output is no reason to end.
-    let _ =
-        if stderr { std::io::stderr().write_all(all.as_bytes()) } else { std::io::stdout().write_all(all.as_bytes()) };
 }
 
 /// What is heard of another process.
