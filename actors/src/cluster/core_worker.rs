@@ -9,6 +9,7 @@
 //! node is gone, whoever waits hears of it.
 
 mod actors;
+mod answers;
 mod connect;
 mod ears;
 mod export;

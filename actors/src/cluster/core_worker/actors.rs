@@ -12,7 +12,7 @@ use std::{
 use actinic_gcs::{ActorId, FunctionId, NodeId, ObjectId, TaskId};
 use rustc_hash::FxHashMap;
 
-use super::{ears::AnswerTo, CoreWorker, Imported};
+use super::{answers::AnswerTo, CoreWorker, Imported};
 use crate::{
     cluster::{
         calls::{tell_of_death, OnDeath, RemoteActor},

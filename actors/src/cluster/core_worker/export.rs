@@ -6,7 +6,7 @@
 
 use std::{
     any::Any,
-    sync::{Arc, Weak},
+    sync::{Arc, LazyLock, Weak},
 };
 
 use super::{ears::ProcessEars, CoreWorker, NotSent, Way};
@@ -38,6 +38,8 @@ pub struct Imported {
     /// Its objects, in order.
     pub objects: Vec<Arc<dyn Object>>,
 }
+
+static NO_REFS: LazyLock<Arc<[AnyRef]>> = LazyLock::new(|| Arc::from([]));
 
 /// References, and which of them are handles to actors.
 type References = (Vec<WireRef>, Vec<(u32, WireActor)>);
@@ -132,10 +134,14 @@ impl CoreWorker {
                 None => self.receive(from, wire),
             }
         };
-        let refs: Vec<AnyRef> = refs.into_iter().enumerate().map(receive).collect();
+        // Most values have none, and would all allocate nothing at all.
+        let refs: Arc<[AnyRef]> = match refs.is_empty() {
+            true => NO_REFS.clone(),
+            false => refs.into_iter().enumerate().map(receive).collect(),
+        };
         match away {
-            Some(locator) => Portable::Away(self.objects.arrived(*locator, refs.into())),
-            None => Portable::Here(Parts { meta, buffers, refs: refs.into() }),
+            Some(locator) => Portable::Away(self.objects.arrived(*locator, refs)),
+            None => Portable::Here(Parts { meta, buffers, refs }),
         }
     }
 
