@@ -100,8 +100,8 @@ impl LocalScheduler {
                 }
                 LocalEffect::Ended(lease) => self.shared.pool(PoolEvent::Ended(lease)),
                 LocalEffect::Grant { owner, class, lease, worker, gpus } => {
-                    let socket = self.shared.socket_of(worker, owner);
-                    self.shared.hub.to_process(owner, FromNode::Granted { class, lease, worker, socket, gpus });
+                    let doors = self.shared.doors_of(worker, owner);
+                    self.shared.hub.to_process(owner, FromNode::Granted { class, lease, worker, doors, gpus });
                 }
                 LocalEffect::Kill(worker, why) => self.shared.pool(PoolEvent::Kill(worker.worker, why)),
                 LocalEffect::Recall(owner, lease) => self.shared.hub.to_process(owner, FromNode::Recall(lease)),

@@ -24,7 +24,9 @@ use bytes::Bytes;
 
 use crate::{
     cluster::{
-        wire::{ActorWhere, ClassId, ClassSpec, Demand, HostActor, JobCode, LeaseId, NewActor, ProcessId, WireArg},
+        wire::{
+            ActorWhere, ClassId, ClassSpec, Demand, Doors, HostActor, JobCode, LeaseId, NewActor, ProcessId, WireArg,
+        },
         work::Work,
     },
     options::SchedulingStrategy,
@@ -73,7 +75,7 @@ pub enum ActorEffect {
 struct Held {
     lease: LeaseId,
     host: ProcessId,
-    socket: Option<String>,
+    doors: Doors,
     up: bool,
 }
 
@@ -213,7 +215,7 @@ impl ActorCore {
         class: ClassId,
         lease: LeaseId,
         host: ProcessId,
-        socket: Option<String>,
+        doors: Doors,
         gpus: Vec<u32>,
         effects: &mut Vec<ActorEffect>,
     ) {
@@ -223,7 +225,7 @@ impl ActorCore {
         self.revision += 1;
         effects.push(unwanted(record, class, self.revision));
         let restarts_left = record.new.options.max_restarts.map(|max| max.saturating_sub(record.restarts.len() as u32));
-        record.phase = Phase::Held(Held { lease, host, socket, up: false });
+        record.phase = Phase::Held(Held { lease, host, doors, up: false });
         let hosted = HostActor {
             new: record.new.clone(),
             keeper,
@@ -474,7 +476,7 @@ fn tell_all(actor: ActorId, record: &Record, effects: &mut Vec<ActorEffect>) {
 
 fn place_of(phase: &Phase) -> ActorWhere {
     match phase {
-        Phase::Held(held) if held.up => ActorWhere::Alive { process: held.host, socket: held.socket.clone() },
+        Phase::Held(held) if held.up => ActorWhere::Alive { process: held.host, doors: held.doors.clone() },
         Phase::BackOff(_) => ActorWhere::Away { reason: "it is being restarted".to_owned() },
         _ => ActorWhere::Pending,
     }

@@ -260,9 +260,6 @@ impl CoreWorker {
             tell_of_death(watched.map(|(_, told)| told).unwrap_or_default(), exit);
         }
         let Some(actor) = self.actors.lock().known.get(&actor).and_then(Weak::upgrade) else { return };
-        if let ActorWhere::Alive { process, socket } = &place {
-            self.connect(*process, socket.as_deref());
-        }
         actor.on_place(place);
     }
 

@@ -16,13 +16,16 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{CoreWorker, Imported, BUSY_TICK, IDLE_TICK, WORK_TICK};
+use super::{far::Later, CoreWorker, Imported, Way, BUSY_TICK, IDLE_TICK, WORK_TICK};
 use crate::{
     cell::{Dependent, Waiter},
     cluster::{
-        lines::line::{Line, Listener},
+        lines::{
+            channel::Channel,
+            line::{Line, Listener},
+        },
         peer::{greeted, unix_halves, Hears, Liveness, Peer},
-        wire::{Caller, DataFrame, FromNode, LeaseId, ProcessId, RunTask, WireOutcome},
+        wire::{ActorWhere, Caller, ClassId, DataFrame, FromNode, LeaseId, ProcessId, RunTask, WireOutcome},
     },
     context,
     error::{TaskError, TaskErrorKind},
@@ -57,6 +60,7 @@ impl CoreWorker {
             // Others reach it through the node then.
             Err(error) => tracing::warn!(%error, "no socket for other processes"),
         }
+        self.open_door();
         actix_rt::spawn(tick(self.clone()));
     }
 
@@ -93,6 +97,38 @@ impl CoreWorker {
                 let outcome = outcome.map(|value| self.import(from, value));
                 self.fetched(id, &outcome);
             }
+        }
+    }
+
+    /// A worker is leased, and there is a way to it.
+    pub(super) fn granted(self: &Arc<Self>, class: ClassId, lease: LeaseId, worker: ProcessId, gpus: Vec<u32>) {
+        let mut effects = Vec::new();
+        {
+            let mut state = self.state.lock();
+            if !gpus.is_empty() {
+                state.gpus.insert(lease, gpus);
+            }
+            let now = self.now();
+            state.submit.on_granted(now, class, lease, worker, &mut effects);
+        }
+        self.carry_out(effects);
+        self.tick.notify_one();
+    }
+
+    pub(super) fn recalled(self: &Arc<Self>, lease: LeaseId) {
+        let mut effects = Vec::new();
+        self.state.lock().submit.on_recalled(lease, &mut effects);
+        self.carry_out(effects);
+    }
+
+    fn hear_of_actor(self: &Arc<Self>, actor: ActorId, place: ActorWhere) {
+        self.forget_later(actor);
+        let there = match &place {
+            ActorWhere::Alive { process, doors } => self.reach(*process, doors, || Later::Actor(actor, place.clone())),
+            _ => true,
+        };
+        if there {
+            self.on_actor(actor, place);
         }
     }
 
@@ -213,7 +249,10 @@ impl CoreWorker {
 
     /// A process is gone.
     fn process_gone(self: &Arc<Self>, process: ProcessId, reason: &str) {
-        self.ways.lock().remove(&process);
+        self.coming.lock().remove(&process);
+        if let Some(Way::Direct(line)) = self.ways.lock().remove(&process) {
+            line.shut();
+        }
         let (mut effects, mut ref_effects) = (Vec::new(), Vec::new());
         {
             let mut state = self.state.lock();
@@ -249,7 +288,7 @@ impl CoreWorker {
         };
         self.objects.node_gone(node);
         let leased = self.state.lock().submit.workers_on(node);
-        let mut all: Vec<ProcessId> = on_node.into_iter().chain(leased).collect();
+        let mut all: Vec<ProcessId> = on_node.into_iter().chain(leased).chain(self.called_on(node)).collect();
         all.sort_unstable();
         all.dedup();
         for process in all {
@@ -354,22 +393,16 @@ impl Hears for NodeEars {
         let core = &self.core;
         for frame in frames {
             match decode::<FromNode>(&frame)? {
-                FromNode::Granted { class, lease, worker, socket, gpus } => {
-                    core.connect(worker, socket.as_deref());
-                    let mut effects = Vec::new();
-                    {
-                        let mut state = core.state.lock();
-                        state.gpus.insert(lease, gpus);
-                        let now = core.now();
-                        state.submit.on_granted(now, class, lease, worker, &mut effects);
+                FromNode::Granted { class, lease, worker, doors, gpus } => {
+                    let later = || Later::Granted { class, lease, gpus: gpus.clone() };
+                    if core.reach(worker, &doors, later) {
+                        core.granted(class, lease, worker, gpus);
                     }
-                    core.carry_out(effects);
-                    core.tick.notify_one();
                 }
                 FromNode::Recall(lease) => {
-                    let mut effects = Vec::new();
-                    core.state.lock().submit.on_recalled(lease, &mut effects);
-                    core.carry_out(effects);
+                    if !core.recalled_later(lease) {
+                        core.recalled(lease);
+                    }
                 }
                 FromNode::Infeasible { class, reason } => {
                     let mut effects = Vec::new();
@@ -390,7 +423,7 @@ impl Hears for NodeEars {
                 FromNode::Output(output) => super::print::print(&output),
                 FromNode::Host(host) => core.host(*host),
                 FromNode::EndActor { actor, reason, drain } => core.end_hosted(actor, &reason, drain),
-                FromNode::Actor { actor, place } => core.on_actor(actor, place),
+                FromNode::Actor { actor, place } => core.hear_of_actor(actor, place),
                 FromNode::Welcome(_) | FromNode::Refused(_) | FromNode::Status(_) => {}
             }
         }
@@ -453,7 +486,10 @@ async fn greet(core: Arc<CoreWorker>, mut stream: UnixStream) {
         Ok(_) => return tracing::warn!("a caller is no process of the node"),
         Err(why) => return tracing::warn!(why, "a caller is not let in"),
     };
-    let line = stream.into_std().and_then(|stream| core.lines.add(stream, |line| ProcessEars::listener(&core, from, line)));
+    let line = stream
+        .into_std()
+        .and_then(Channel::unix)
+        .and_then(|channel| core.lines.add(channel, |line| ProcessEars::listener(&core, from, line)));
     match line {
         Ok(line) => core.called(from, &line),
         Err(error) => tracing::error!(%error, "a connection cannot be used"),

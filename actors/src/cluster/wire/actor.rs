@@ -6,7 +6,7 @@ use actinic_gcs::{spec::ActorSpec, ActorId, NodeId, TaskId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{LeaseId, ProcessId, WireArg};
+use super::{Doors, LeaseId, ProcessId, WireArg};
 use crate::{options::ActorOptions, supervision::Exit};
 
 /// An actor, as its creator asks for it.
@@ -50,8 +50,8 @@ pub enum ActorWhere {
     Alive {
         /// Which.
         process: ProcessId,
-        /// Its socket, where that can be reached.
-        socket: Option<String>,
+        /// Where that is reached directly.
+        doors: Doors,
     },
     /// It was lost and is on its way up again.
     Away {

@@ -18,7 +18,7 @@ use actinic_actors::{
             core::{LocalCore, LocalEffect},
             LocalEvent,
         },
-        wire::{FromNode, JobCode, NodeFrame, NodeLoad, ProcessId, Spilled, ToNode},
+        wire::{Doors, FromNode, JobCode, NodeFrame, NodeLoad, ProcessId, Spilled, ToNode},
         workers::{
             core::{PoolCore, PoolEffect},
             PoolEvent,
@@ -241,7 +241,11 @@ impl World {
                 }
                 LocalEffect::Ended(lease) => self.tell_pool(at, SCHEDULING, PoolEvent::Ended(lease)),
                 LocalEffect::Grant { owner, class, lease, worker, gpus } => {
-                    self.to_process(at, owner, FromNode::Granted { class, lease, worker, socket: None, gpus });
+                    self.to_process(
+                        at,
+                        owner,
+                        FromNode::Granted { class, lease, worker, doors: Doors::default(), gpus },
+                    );
                 }
                 LocalEffect::Recall(owner, lease) => self.to_process(at, owner, FromNode::Recall(lease)),
                 LocalEffect::Infeasible(owner, class, reason) => {
@@ -471,6 +475,6 @@ impl World {
             return;
         };
         let number = self.add_process(at, ProcessId { node: node.id, worker }, code);
-        self.send_up(number, Up::Frame(ToNode::Ready));
+        self.send_up(number, Up::Frame(ToNode::Ready { address: None }));
     }
 }
