@@ -143,12 +143,17 @@ def groups(cpus):
     return work
 
 
+def one_node(timer, cpus):
+    """The rows of a driver's own node, which is alone: tasks would spill over to a second one on the same machine."""
+    with Nodes(cpus, []):
+        near = ("tasks through worker processes", "one task through a worker process", "actor calls into a worker process")
+        calls(timer, near, {})
+
+
 def two_nodes(timer, cpus):
     """The rows of a driver's node and another."""
     with Nodes(cpus, [FAR]):
-        near = ("tasks through worker processes", "one task through a worker process", "actor calls into a worker process")
         far = ("tasks on another node", "one task on another node", "actor calls to another node")
-        calls(timer, near, {})
         calls(timer, far, {"num_cpus": 0, "resources": {FAR: 1}})
         timer("actors made, each in a worker process of its own", actors, ACTORS)
         timer("placement groups made and removed on two nodes", groups(cpus), GROUPS)
@@ -268,6 +273,7 @@ def main():
     os.environ["RAY_TMPDIR"] = folder
     os.mkdir(os.path.join(folder, "ray"))
     try:
+        one_node(timer, options.cpus)
         two_nodes(timer, options.cpus)
         four_drivers(timer, options.cpus)
         if timer.only in "256 MiB to three nodes":
