@@ -102,7 +102,8 @@ impl LocalCore {
         if let Some(worker) = granted.worker {
             self.of_process.remove(&(worker, number));
         }
-        (self.owed.remove(&number), self.recallable.remove(&number));
+        self.owed.remove(&number);
+        self.recallable.remove(&number);
         self.recalled -= usize::from(granted.recalled);
         self.lent -= usize::from(granted.lends);
         let last_in_line = self.number();
