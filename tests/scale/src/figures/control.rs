@@ -52,7 +52,8 @@ pub(crate) fn measure(nodes: u32, actors: u32, groups: u32, seed: u64) -> Result
     let mut world = World::new(Settings { keepers: 1, ..Settings::nodes(nodes, seed) });
     world.keep_membership();
     world.run(BEGIN_NS - 1, |_| false);
-    (world.meter.reset(), world.asked.reset());
+    world.meter.reset();
+    world.asked.reset();
     let maker = world.driver(0, Plan::equal(0, 0), BEGIN_NS);
     world.script_actors(maker, actors, BEGIN_NS);
     let grouper = world.driver(0, Plan::equal(0, 0), BEGIN_NS);

@@ -144,7 +144,7 @@ impl World {
     // --- the keeper --------------------------------------------------------------------------------------------------
 
     /// As `ProcessEars::to_keeper`.
-    pub(super) fn to_keeper(&mut self, at: u32, process: u32, keeper: actinic_gcs::NodeId, word: ActorWord) {
+    pub(super) fn word_for_keeper(&mut self, at: u32, process: u32, keeper: actinic_gcs::NodeId, word: ActorWord) {
         let here = &self.procs[process as usize];
         let (from, code) = (here.id, matches!(word, ActorWord::Declare(_)).then(|| here.code.clone()));
         if keeper == self.nodes[at as usize].id {

@@ -229,7 +229,7 @@ impl World {
             Up::Frame(ToNode::Blocked(lease)) => self.tell_local(at, MAIN, LocalEvent::Blocked(lease)),
             Up::Frame(ToNode::Unblocked(lease)) => self.tell_local(at, MAIN, LocalEvent::Unblocked(lease)),
             Up::Frame(ToNode::Object(ask)) => self.tell_objects(at, ObjectWord::Event(ObjectEvent::Ask(id, ask))),
-            Up::Frame(ToNode::Actor { keeper, word }) => self.to_keeper(at, process, keeper, word),
+            Up::Frame(ToNode::Actor { keeper, word }) => self.word_for_keeper(at, process, keeper, word),
             Up::Frame(ToNode::Group(ask)) => self.ask_for_group(at, process, ask),
             Up::Frame(_) => {}
             Up::Relay(to, data) => self.relay(at, id, to, data),

@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_group_node(&mut self, at: u32, to: NodeId, frame: GroupFrame) {
+    pub(super) fn send_group_frame(&mut self, at: u32, to: NodeId, frame: GroupFrame) {
         match to == self.nodes[at as usize].id {
             true => self.hear_group_frame(at, to, frame),
             false => self.to_node(at, to, NodeFrame::Group(frame)),
@@ -133,7 +133,7 @@ impl World {
         let me = self.nodes[at as usize].id;
         for effect in effects {
             match effect {
-                GroupEffect::Send(node, frame) => self.to_group_node(at, node, frame),
+                GroupEffect::Send(node, frame) => self.send_group_frame(at, node, frame),
                 GroupEffect::Broadcast(frame) => {
                     self.to_all_nodes(at, &NodeFrame::Group(frame.clone()));
                     self.hear_group_frame(at, me, frame);

@@ -280,7 +280,7 @@ impl World {
                     self.to_process(at, owner, FromNode::Infeasible { class, reason });
                 }
                 LocalEffect::Spill(spilled) => self.spill(at, spilled),
-                LocalEffect::Group(node, frame) => self.to_group_node(at, node, frame),
+                LocalEffect::Group(node, frame) => self.send_group_frame(at, node, frame),
                 LocalEffect::Place(node, placed) => self.to_node(at, node, NodeFrame::Place(placed)),
             }
         }

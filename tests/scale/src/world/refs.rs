@@ -266,7 +266,8 @@ impl World {
         match data {
             Data::Release(object, count) => self.refs(process).core.on_release(object, from, count, &mut effects),
             Data::Borrow(object) => {
-                if !self.refs(process).core.on_borrow(object, from) && !self.truth.tainted.contains(&object) {
+                let kept = self.refs(process).core.on_borrow(object, from);
+                if !kept && !self.truth.tainted.contains(&object) {
                     self.truth.wrong.push(format!("{from} asks for object {object}, which is gone"));
                 }
             }
