@@ -293,12 +293,19 @@ impl Lines {
 
     fn leave(&self) {
         LEADS.set(false);
-        let mut lead = self.lead.lock();
-        let Some(next) = lead.core.on_leave() else { return };
-        let Some(Waiting { signal, leads }) = lead.waiting.remove(&next) else { return };
-        drop(lead);
-        leads.store(true, Ordering::Release);
-        signal.poke();
+        let next = {
+            let mut lead = self.lead.lock();
+            let next = lead.core.on_leave();
+            next.and_then(|next| lead.waiting.remove(&next))
+        };
+        match next {
+            Some(Waiting { signal, leads }) => {
+                leads.store(true, Ordering::Release);
+                signal.poke();
+            }
+            // The invariant: looks go on until somebody leads again.
+            None => self.look_soon(),
+        }
     }
 
     /// Ends all lines.
