@@ -5,10 +5,6 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use actinic_actors::{
     bootstrap::RunningNode,
     cluster::core_worker::{Connection, CoreWorker, DriverInfo},
-    gcs_net::{
-        tls::{Tls, TokenError},
-        Membership,
-    },
     node::{GcsStorage, NodeConfig, INLINE_BYTES_MAX},
     pool::PoolLimits,
     store::StoreConfig,
@@ -62,6 +58,9 @@ impl Default for RuntimeBuilder {
         }
     }
 }
+
+/// Between looks at what waits, in a process of a cluster.
+const CLUSTER_LOOK_EVERY: std::time::Duration = std::time::Duration::from_micros(400);
 
 impl RuntimeBuilder {
     /// CPUs; those of the machine unless set. Logical: nothing keeps a task from using more.
@@ -210,15 +209,13 @@ impl RuntimeBuilder {
     /// Takes part in a cluster.
     pub(crate) fn join(self, core: Arc<CoreWorker>) -> Result<Runtime> {
         let mut config = self.config()?;
-        let unusable = |error: TokenError| Error::Unsupported(error.to_string());
-        let mut membership = Membership::new(core.welcome.cluster, core.welcome.token.clone()).map_err(unusable)?;
-        if let Some(files) = &core.welcome.tls_files {
-            membership.tls = Tls::of_files(files).map_err(|error| unusable(error.into()))?;
-        }
+        let membership = core.welcome.membership().map_err(|error| Error::Unsupported(error.to_string()))?;
         config.gcs = GcsStorage::Cluster { membership, shards: core.welcome.gcs.clone() };
         config.job = core.welcome.code.job;
         config.namespace.clone_from(&core.welcome.code.namespace);
         config.cluster = Some(core);
+        // What is sent and heard needs no look; three processes that look often would take much of a small machine.
+        config.pool.look_every = CLUSTER_LOOK_EVERY;
         Ok(Runtime::own(RunningNode::start(config)?))
     }
 

@@ -58,6 +58,7 @@ pub struct FunctionCall<F>(PhantomData<fn() -> F>);
 impl<F: Function> Invoke for FunctionCall<F> {
     type Args = F::Args;
     type Out = F::Out;
+    const CAN_LEAVE: bool = F::Out::CAN_LEAVE;
 
     fn execute(cell: Arc<TaskCell<Self>>, node: &Arc<Node>) {
         if let Some(inflight) = cell.future() {
@@ -144,8 +145,8 @@ pub fn function_id<F: Function>() -> FunctionId {
 pub fn import<F: Function>(core: &Arc<CoreWorker>, from: ProcessId, run: RunTask) -> Result<Imported, TaskError> {
     let RunTask { id, parent, num_returns, args, gpus, .. } = run;
     let args = F::Args::import(args, &mut |value| core.import(from, value))?;
-    let options = TaskOptions { num_returns: Some(num_returns as usize), ..TaskOptions::default() };
-    let options = Some(Arc::new(options));
+    let several = || TaskOptions { num_returns: Some(num_returns as usize), ..TaskOptions::default() };
+    let options = (num_returns != 1).then(|| Arc::new(several()));
     let kind = TaskKind::Function;
     let cell = TaskCell::<FunctionCall<F>>::imported((parent, id), (F::NAME, kind), args, options, || {
         FunctionCall(PhantomData)

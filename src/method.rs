@@ -213,6 +213,7 @@ pub fn method_id<M: Method>() -> FunctionId {
 impl<M: Method> Invoke for RemoteCall<M> {
     type Args = M::Args;
     type Out = M::Out;
+    const CAN_LEAVE: bool = true;
 
     fn execute(_cell: Arc<TaskCell<Self>>, _node: &Arc<Node>) {
         // It runs where its actor is; its cell is never in a queue of tasks.
@@ -297,8 +298,8 @@ pub fn import_call<M: Method>(
         TaskErrorKind::codec(std::any::type_name::<M::Actor>(), "the actor is of another class".to_owned())
     })?;
     let args = M::Args::import(args, &mut |value| core.import(from, value))?;
-    let several = TaskOptions { num_returns: Some(num_returns as usize), ..TaskOptions::default() };
-    let options = (num_returns != 1).then(|| Arc::new(several));
+    let several = || TaskOptions { num_returns: Some(num_returns as usize), ..TaskOptions::default() };
+    let options = (num_returns != 1).then(|| Arc::new(several()));
     let name_and_kind = (M::INFO.name, TaskKind::Method(actor.id()));
     let cell = TaskCell::<MethodCall<M>>::imported((parent, id), name_and_kind, args, options, || MethodCall {
         actor: actor.clone(),

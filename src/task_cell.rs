@@ -56,6 +56,8 @@ pub trait Invoke: Send + Sync + Sized + 'static {
     fn execute(cell: Arc<TaskCell<Self>>, node: &Arc<Node>);
     /// Runs the call on this thread, if that may be.
     fn help(cell: Arc<TaskCell<Self>>, node: &Arc<Node>) -> bool;
+    /// Whether another process can run it.
+    const CAN_LEAVE: bool = false;
     /// What another process finds it by; none where it cannot leave this one.
     fn function() -> Option<FunctionId> {
         None
@@ -90,7 +92,7 @@ impl<K: Invoke> TaskCell<K> {
     ) -> Arc<Self> {
         // What is large goes into the node's memory before the call is anywhere else.
         let args = match &thread.node.cluster {
-            Some(_) if K::function().is_some() => args.promoted(thread),
+            Some(_) if K::CAN_LEAVE => args.promoted(thread),
             _ => args,
         };
         let (parent, id) = context::next_child(&thread.node);
@@ -293,7 +295,7 @@ impl<K: Invoke> Task for TaskCell<K> {
     }
 
     fn can_leave(&self) -> bool {
-        K::function().is_some()
+        K::CAN_LEAVE
     }
 
     fn export(&self, exporter: &Exporter<'_>) -> Option<Result<RunTask, TaskError>> {

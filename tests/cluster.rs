@@ -3,19 +3,22 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use actinic::{
-    cluster::{spawn_node, Cluster, NodeSettings},
+    cluster::{spawn_node, Cluster},
     prelude::*,
     TaskErrorKind,
 };
 
+#[path = "support/processes.rs"]
+mod processes;
 #[path = "cluster/scheduling.rs"]
 mod scheduling;
+
+use processes::{has_ended, here, holds, let_go, node_settings, parent_of, say_here, wait_until};
 
 #[remote]
 fn pid() -> u32 {
@@ -25,33 +28,9 @@ fn pid() -> u32 {
 /// Says in `folder` that it runs, and ends once so many do: no fewer than so many workers must run them at once.
 #[remote]
 fn meets(folder: PathBuf, others: usize) -> u32 {
-    let worker = std::process::id();
-    fs::write(folder.join(worker.to_string()), "").unwrap();
+    let worker = say_here(&folder);
     wait_until("the others run as well", || here(&folder).len() >= others);
     worker
-}
-
-/// Says in `folder` that it runs, and ends once somebody has put `go` there.
-#[remote]
-fn holds(folder: PathBuf) -> u32 {
-    let worker = std::process::id();
-    fs::write(folder.join(worker.to_string()), "").unwrap();
-    wait_until("it may go on", || folder.join("go").exists());
-    worker
-}
-
-/// The processes that said in `folder` that they run.
-fn here(folder: &Path) -> BTreeSet<u32> {
-    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    names.filter_map(|name| name.to_str()?.parse().ok()).collect()
-}
-
-fn wait_until(what: &str, happened: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !happened() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 #[remote]
@@ -254,19 +233,6 @@ fn spread_tasks_run_on_all_nodes() {
     assert_eq!(nodes, cluster.pids().into_iter().collect());
 }
 
-/// Whether a process runs no more; it may still wait for somebody to ask how it ended.
-fn has_ended(process: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    status.is_empty() || status.contains("State:\tZ")
-}
-
-/// The process that started another: a worker's node.
-fn parent_of(process: u32) -> u32 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    parent.unwrap().trim().parse().unwrap()
-}
-
 #[test]
 fn a_killed_node_s_tasks_run_elsewhere() {
     let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)], &[("CPU", 2.0)]]).unwrap();
@@ -279,7 +245,7 @@ fn a_killed_node_s_tasks_run_elsewhere() {
     assert_eq!(lost.len(), 2);
     cluster.nodes()[1].kill().unwrap();
     wait_until("its workers end with it", || lost.iter().all(|worker| has_ended(*worker)));
-    fs::write(folder.path().join("go"), "").unwrap();
+    let_go(folder.path());
     let ran_at = rt.get(&tasks).unwrap();
     assert!(ran_at.iter().all(|worker| !lost.contains(worker)), "{ran_at:?} and {lost:?}");
 }
@@ -299,27 +265,13 @@ fn who_cannot_come_in_is_told_why() {
     let cluster = Cluster::local(1).unwrap();
     let nowhere = Runtime::builder().address("127.0.0.1:1").init().err().unwrap().to_string();
     assert!(nowhere.contains("actinic start --join 127.0.0.1:1"), "{nowhere}");
-    let settings = |join: &str, token: &str| NodeSettings {
-        join: Some(join.to_owned()),
-        token: Some(token.to_owned()),
-        tls: Default::default(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        advertise: None,
-        resources: Default::default(),
-        labels: Default::default(),
-        gcs_folder: None,
-        gcs_replicas: 1,
-        memory_threshold: 0.95,
-        attached: true,
-        apart: false,
-    };
-    let refused = spawn_node(settings(cluster.address(), "wrong"), None).unwrap_err().to_string();
+    let refused = spawn_node(node_settings(Some(cluster.address()), Some("wrong")), None).unwrap_err().to_string();
     assert!(refused.contains("token is missing or wrong"), "{refused}");
     let start = Instant::now();
-    let nobody = spawn_node(settings("127.0.0.1:1", "any"), None).unwrap_err().to_string();
+    let nobody = spawn_node(node_settings(Some("127.0.0.1:1"), Some("any")), None).unwrap_err().to_string();
     assert!(nobody.contains("127.0.0.1:1") && start.elapsed() < Duration::from_secs(5), "{nobody}");
-    let mut taken = settings(cluster.address(), "any");
-    (taken.join, taken.listen) = (None, cluster.address().parse().unwrap());
+    let mut taken = node_settings(None, Some("any"));
+    taken.listen = cluster.address().parse().unwrap();
     let taken = spawn_node(taken, None).unwrap_err().to_string();
     assert!(taken.contains("cannot listen on"), "{taken}");
 }

@@ -1,13 +1,13 @@
 //! Actors across the processes of a cluster: placed at creation, called directly, in order, from anywhere.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    time::{Duration, Instant},
-};
+#[path = "support/processes.rs"]
+mod processes;
 
-use actinic::{cluster::Cluster, options::Lifetime, prelude::*, TaskErrorKind};
+use std::{collections::BTreeSet, fs, time::Duration};
+
+use actinic::{cluster::Cluster, options::Lifetime, prelude::*, PlacementGroup, TaskErrorKind};
+use processes::{connect, has_ended, parent_of, wait_until};
 
 #[remote]
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -98,22 +98,10 @@ fn twice(n: i64) -> i64 {
     2 * n
 }
 
-fn connect(cluster: &Cluster) -> Runtime {
-    Runtime::builder().address(cluster.address()).init().unwrap()
-}
-
-fn wait_until(what: &str, happened: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !happened() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 #[test]
 fn an_actor_lives_in_a_worker_and_its_calls_run_in_order() {
     let cluster = Cluster::local(1).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let counter = Counter::remote(10);
     let calls: Vec<_> = (1..=100).map(|by| counter.add(by)).collect();
     let values = rt.get(&calls).unwrap();
@@ -127,7 +115,7 @@ fn an_actor_lives_in_a_worker_and_its_calls_run_in_order() {
 #[test]
 fn references_are_arguments_of_constructors_and_calls() {
     let cluster = Cluster::local(1).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let counter = Counter::remote(twice.remote(21));
     let first = counter.add(twice.remote(twice.remote(1)));
     let second = counter.add(1);
@@ -138,7 +126,7 @@ fn references_are_arguments_of_constructors_and_calls() {
 #[test]
 fn actors_are_spread_over_the_nodes() {
     let cluster = Cluster::local(2).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let counters: Vec<_> = (0..8).map(Counter::remote).collect();
     let pids: BTreeSet<u32> = counters.iter().map(|counter| rt.get(&counter.pid()).unwrap()).collect();
     let nodes: BTreeSet<u32> = pids.iter().map(|pid| parent_of(*pid)).collect();
@@ -148,17 +136,10 @@ fn actors_are_spread_over_the_nodes() {
     }
 }
 
-/// The process that started another: a worker's node.
-fn parent_of(process: u32) -> u32 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    parent.unwrap().trim().parse().unwrap()
-}
-
 #[test]
 fn handles_pass_through_tasks_actors_and_objects() {
     let cluster = Cluster::local(2).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let counter = Counter::remote(0);
     assert_eq!(rt.get(&add_through.remote(counter.clone(), 1)).unwrap(), 1);
     let relay = Relay::remote(counter.clone());
@@ -173,7 +154,7 @@ fn handles_pass_through_tasks_actors_and_objects() {
 #[test]
 fn an_actor_made_by_a_task_lives_as_long_as_its_maker_s_process_and_a_handle() {
     let cluster = Cluster::local(1).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let counter = rt.get(&make.remote(5)).unwrap();
     assert_eq!(rt.get(&counter.add(1)).unwrap(), 6);
     let died = counter.watch();
@@ -186,7 +167,7 @@ fn an_actor_made_by_a_task_lives_as_long_as_its_maker_s_process_and_a_handle() {
 #[test]
 fn an_actor_without_handles_answers_its_calls_and_ends() {
     let cluster = Cluster::local(1).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let counter = Counter::remote(0);
     let died = counter.watch();
     let last = counter.add(7);
@@ -198,7 +179,7 @@ fn an_actor_without_handles_answers_its_calls_and_ends() {
 #[test]
 fn a_panic_is_told_and_a_restarted_actor_goes_on() {
     let cluster = Cluster::local(1).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let counter = Counter::options().max_restarts(1).remote(3);
     assert_eq!(rt.get(&counter.add(1)).unwrap(), 4);
     let error = rt.get(&counter.panic()).unwrap_err();
@@ -209,7 +190,7 @@ fn a_panic_is_told_and_a_restarted_actor_goes_on() {
 #[test]
 fn an_actor_whose_worker_aborts_is_made_again_elsewhere() {
     let cluster = Cluster::local(1).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let counter = Counter::options().max_restarts(1).remote(3);
     let before = rt.get(&counter.pid()).unwrap();
     let error = rt.get(&counter.abort()).unwrap_err();
@@ -226,7 +207,7 @@ fn an_actor_whose_worker_aborts_is_made_again_elsewhere() {
 #[test]
 fn calls_that_may_be_tried_again_are() {
     let cluster = Cluster::local(1).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let folder = tempfile::tempdir().unwrap();
     let marker = folder.path().join("aborted").to_string_lossy().into_owned();
     let counter = Counter::options().max_restarts(1).max_task_retries(1).remote(0);
@@ -238,7 +219,7 @@ fn calls_that_may_be_tried_again_are() {
 #[test]
 fn a_checkpointed_state_outlives_its_worker() {
     let cluster = Cluster::local(1).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let counter = Counter::options().max_restarts(1).checkpoint_every(1).remote(0);
     for by in 1..=4 {
         rt.get(&counter.add(by)).unwrap();
@@ -250,7 +231,7 @@ fn a_checkpointed_state_outlives_its_worker() {
 #[test]
 fn a_named_actor_is_found_shared_and_freed() {
     let cluster = Cluster::local(2).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let counter = Counter::options().name("hits").remote(1);
     let found: CounterHandle = rt.get_actor("hits").unwrap();
     assert_eq!(rt.get(&found.add(1)).unwrap(), 2);
@@ -271,12 +252,12 @@ fn a_named_actor_is_found_shared_and_freed() {
 fn a_detached_actor_outlives_its_driver() {
     let cluster = Cluster::local(2).unwrap();
     {
-        let rt = connect(&cluster);
+        let rt = connect(cluster.address());
         let counter = Counter::options().name("keeper").lifetime(Lifetime::Detached).max_restarts(1).remote(40);
         assert_eq!(rt.get(&counter.add(1)).unwrap(), 41);
         rt.shutdown();
     }
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let counter: CounterHandle = rt.get_actor("keeper").unwrap();
     assert_eq!(rt.get(&counter.add(1)).unwrap(), 42);
     rt.get(&counter.abort()).unwrap_err();
@@ -289,7 +270,7 @@ fn a_detached_actor_outlives_its_driver() {
 #[test]
 fn an_actor_that_asks_for_a_cpu_has_a_worker_of_its_own() {
     let cluster = Cluster::with_resources(&[&[("CPU", 2.0)]]).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let heavy: Vec<_> = (0..2).map(|start| Counter::options().num_cpus(1).remote(start)).collect();
     let light: Vec<_> = (0..4).map(Counter::remote).collect();
     let pid = |counter: &CounterHandle| rt.get(&counter.pid()).unwrap();
@@ -307,7 +288,7 @@ fn an_actor_that_asks_for_a_cpu_has_a_worker_of_its_own() {
 #[test]
 fn a_constructor_that_fails_tells_its_callers_why() {
     let cluster = Cluster::local(1).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let fails = Fails::remote();
     let error = rt.get(&fails.call()).unwrap_err();
     assert!(error.to_string().contains("no good"), "{error}");
@@ -330,9 +311,67 @@ impl Fails {
 #[test]
 fn many_actors_answer_many_calls_at_once() {
     let cluster = Cluster::local(2).unwrap();
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let counters: Vec<_> = (0..20).map(|_| Counter::remote(0)).collect();
     let all: Vec<_> = counters.iter().flat_map(|counter| (0..50).map(|by| counter.add(by))).collect();
     let sum: i64 = rt.get(&all).unwrap().into_iter().max().unwrap();
     assert_eq!(sum, 49 * 50 / 2);
+}
+
+/// One CPU on each of two nodes, in a bundle each.
+fn two_bundles(rt: &Runtime) -> PlacementGroup {
+    let cpu = || ResourceSet::new().with("CPU", 1.0);
+    let group = rt.placement_group(vec![cpu(), cpu()], PlacementStrategy::StrictSpread).unwrap();
+    assert!(group.wait(Duration::from_secs(30)).unwrap());
+    group
+}
+
+#[test]
+fn actors_live_in_their_bundles_across_nodes_and_end_with_their_group() {
+    let cluster = Cluster::with_resources(&[&[("CPU", 1.0)], &[("CPU", 1.0)]]).unwrap();
+    let rt = connect(cluster.address());
+    let group = two_bundles(&rt);
+    let inside = |bundle| Counter::options().num_cpus(1).max_restarts(3).placement_group(&group, bundle).remote(0);
+    let (first, second) = (inside(0), inside(1));
+    let nodes = [&first, &second].map(|counter| parent_of(rt.get(&counter.pid()).unwrap()));
+    assert_eq!(BTreeSet::from(nodes), cluster.pids().into_iter().collect());
+    // The bundle is full: a third waits for the first to end.
+    let third = inside(0);
+    let waits = third.pid();
+    assert!(rt.get_timeout(&waits, Duration::from_millis(300)).unwrap_err().is_timeout());
+    first.kill();
+    assert_eq!(parent_of(rt.get(&waits).unwrap()), nodes[0]);
+    let workers = [&second, &third].map(|counter| rt.get(&counter.pid()).unwrap());
+    rt.remove_placement_group(&group);
+    for counter in [&second, &third] {
+        // A call may still have been answered before the word of the end was here.
+        wait_until("it has ended", || rt.get(&counter.value()).is_err());
+        let error = rt.get(&counter.value()).unwrap_err();
+        assert!(matches!(error.kind(), TaskErrorKind::ActorDied { .. }), "{error}");
+        assert!(error.to_string().contains("its placement group was removed"), "{error}");
+    }
+    wait_until("their workers have ended", || workers.iter().all(|worker| has_ended(*worker)));
+    // What they held is free again.
+    two_bundles(&rt);
+    let late = inside(1);
+    let error = rt.get(&late.value()).unwrap_err();
+    assert!(error.to_string().contains("its placement group was removed"), "{error}");
+}
+
+#[test]
+fn an_actor_whose_bundle_is_lost_with_its_node_lives_on_where_the_bundle_is_placed_again() {
+    let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)], &[("CPU", 1.0)]]).unwrap();
+    let rt = connect(cluster.address());
+    let group = two_bundles(&rt);
+    let inside = |bundle| Counter::options().num_cpus(1).max_restarts(3).placement_group(&group, bundle).remote(7);
+    let counters = [inside(0), inside(1)];
+    let node_of = |counter: &CounterHandle| parent_of(rt.get(&counter.pid()).unwrap());
+    let lost = cluster.pids()[1];
+    let (moves, stays) = if node_of(&counters[0]) == lost { (0, 1) } else { (1, 0) };
+    assert_eq!(rt.get(&counters[stays].add(1)).unwrap(), 8);
+    cluster.nodes()[1].kill().unwrap();
+    let new = cluster.add_node(&[("CPU", 1.0)]).unwrap().pid();
+    wait_until("it is back", || rt.get(&counters[moves].value()).is_ok());
+    assert_eq!(node_of(&counters[moves]), new);
+    assert_eq!(rt.get(&counters[stays].value()).unwrap(), 8, "the other was not touched");
 }

@@ -1,17 +1,17 @@
 //! A cluster whose control plane survives: real processes, the head among those that are lost.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::{Duration, Instant},
-};
+#[path = "support/processes.rs"]
+mod processes;
+
+use std::{fs, path::PathBuf, time::Duration};
 
 use actinic::{
     cluster::{ask, node_of, Caller, Cluster, ClusterStatus},
     prelude::*,
 };
+
+use processes::{connect, has_ended, here, hold, holds, let_go, parent_of, signal, wait_until};
 
 #[remote]
 fn pid() -> u32 {
@@ -23,49 +23,16 @@ fn add(a: i64, b: i64) -> i64 {
     a + b
 }
 
-/// Takes memory until somebody ends it; `most` bytes at last.
+/// Takes memory until somebody ends it, `most` bytes at last, and holds it until the test lets it go.
 #[remote]
-fn eats(most: usize) -> usize {
+fn eats(most: usize, folder: PathBuf) -> usize {
     let mut eaten: Vec<Vec<u8>> = Vec::new();
     while eaten.len() << 24 < most {
         eaten.push(vec![1; 1 << 24]);
         std::thread::sleep(Duration::from_millis(5));
     }
-    std::thread::sleep(Duration::from_secs(30));
+    hold(&folder);
     eaten.len()
-}
-
-/// Says in `folder` that it runs, and ends once somebody has put `go` there.
-#[remote]
-fn holds(folder: PathBuf) -> u32 {
-    let worker = std::process::id();
-    fs::write(folder.join(worker.to_string()), "").unwrap();
-    wait_until("it may go on", || folder.join("go").exists());
-    worker
-}
-
-fn here(folder: &Path) -> Vec<u32> {
-    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    names.filter_map(|name| name.to_str()?.parse().ok()).collect()
-}
-
-fn wait_until(what: &str, happened: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !happened() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn has_ended(process: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    status.is_empty() || status.contains("State:\tZ")
-}
-
-fn parent_of(process: u32) -> u32 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    parent.unwrap().trim().parse().unwrap()
 }
 
 fn status(address: &str) -> ClusterStatus {
@@ -76,10 +43,6 @@ fn status(address: &str) -> ClusterStatus {
 fn has_replicas(address: &str, count: usize) -> bool {
     let gcs = status(address).gcs;
     gcs.shards.len() == 1 && gcs.shards[0].len() == count && gcs.shards[0].iter().all(|(_, lives)| *lives)
-}
-
-fn connect(address: &str) -> Runtime {
-    Runtime::builder().address(address).init().unwrap()
 }
 
 #[test]
@@ -99,7 +62,7 @@ fn a_killed_head_takes_nothing_along() {
     let lost: Vec<u32> = workers.into_iter().filter(|worker| parent_of(*worker) == head).collect();
     cluster.nodes()[0].kill().unwrap();
     let after: Vec<_> = (0..20).map(|n| add.remote(n, 1)).collect();
-    fs::write(folder.path().join("go"), "").unwrap();
+    let_go(folder.path());
     let ran_at = rt.get(&before).unwrap();
     assert!(ran_at.iter().all(|worker| !lost.contains(worker)), "{ran_at:?} and {lost:?}");
     assert_eq!(rt.get(&after).unwrap(), (1..=20).collect::<Vec<i64>>());
@@ -129,10 +92,6 @@ fn the_control_store_is_on_one_node_until_there_are_three() {
     wait_until("three replicas", || has_replicas(&address, 3));
 }
 
-fn signal(name: &str, process: u32) {
-    assert!(Command::new("kill").args([name, &process.to_string()]).status().unwrap().success());
-}
-
 #[test]
 fn a_node_that_was_paused_too_long_ends_itself_with_its_workers() {
     let one: &[(&str, f64)] = &[("CPU", 1.0)];
@@ -141,7 +100,7 @@ fn a_node_that_was_paused_too_long_ends_itself_with_its_workers() {
     let folder = tempfile::tempdir().unwrap();
     let held = holds.options().resource("tpu", 1.0).remote(folder.path().to_owned());
     wait_until("it runs", || here(folder.path()).len() == 1);
-    let (paused, worker) = (cluster.nodes()[1].pid(), here(folder.path())[0]);
+    let (paused, worker) = (cluster.nodes()[1].pid(), *here(folder.path()).first().unwrap());
     signal("-STOP", paused);
     let address = cluster.address().to_owned();
     wait_until("it is given up", || status(&address).nodes.len() == 1);
@@ -152,7 +111,7 @@ fn a_node_that_was_paused_too_long_ends_itself_with_its_workers() {
     wait_until("its worker ends with it", || has_ended(worker));
     // Its task runs again where there is what it needs.
     cluster.add_node(&[("CPU", 1.0), ("tpu", 1.0)]).unwrap();
-    fs::write(folder.path().join("go"), "").unwrap();
+    let_go(folder.path());
     assert_ne!(rt.get(&held).unwrap(), worker);
 }
 
@@ -176,9 +135,10 @@ fn a_task_that_takes_too_much_memory_is_killed_and_others_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let others: Vec<_> = (0..2).map(|_| holds.options().max_retries(100).remote(folder.path().to_owned())).collect();
     wait_until("the others run", || here(folder.path()).len() >= 2);
-    let killed = rt.get(&eats.options().max_retries(0).remote(total as usize)).unwrap_err().to_string();
+    let eater = eats.options().max_retries(0).remote(total as usize, folder.path().to_owned());
+    let killed = rt.get(&eater).unwrap_err().to_string();
     assert!(killed.contains("eats") && killed.contains("short of memory") && killed.contains("MiB"), "{killed}");
     assert!(killed.contains("option `memory`"), "{killed}");
-    fs::write(folder.path().join("go"), "").unwrap();
+    let_go(folder.path());
     rt.get(&others).unwrap();
 }

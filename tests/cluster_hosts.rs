@@ -8,19 +8,18 @@
 mod delay;
 #[path = "hosts/network.rs"]
 mod network;
+#[path = "support/processes.rs"]
+mod processes;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use actinic::{
-    cluster::{spawn_node, LocalNode, NodeSettings},
+    cluster::{spawn_node, LocalNode},
     prelude::*,
 };
 
 use network::Network;
+use processes::{has_ended, here, holds, let_go, node_settings, parent_of, wait_until};
 
 #[remote]
 fn add(a: i64, b: i64) -> i64 {
@@ -30,39 +29,6 @@ fn add(a: i64, b: i64) -> i64 {
 #[remote]
 fn ones(n: usize) -> Tensor<f64> {
     Tensor::from_vec([n], vec![1.0; n]).unwrap()
-}
-
-/// Says in `folder` that it runs, and ends once somebody has put `go` there.
-#[remote]
-fn holds(folder: PathBuf) -> u32 {
-    let worker = std::process::id();
-    fs::write(folder.join(worker.to_string()), "").unwrap();
-    wait_until("it may go on", || folder.join("go").exists());
-    worker
-}
-
-fn here(folder: &Path) -> Vec<u32> {
-    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    names.filter_map(|name| name.to_str()?.parse().ok()).collect()
-}
-
-fn wait_until(what: &str, happened: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while !happened() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn has_ended(process: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    status.is_empty() || status.contains("State:\tZ")
-}
-
-fn parent_of(process: u32) -> u32 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    parent.unwrap().trim().parse().unwrap()
 }
 
 /// A cluster with a node a host, the head on the first.
@@ -94,20 +60,10 @@ impl Hosts {
                 }
             };
             let head = nodes.first().map(|head| head.card.clone());
-            let settings = NodeSettings {
-                join: head.as_ref().map(|head| head.address.clone()),
-                token: head.map(|head| head.token),
-                tls: Default::default(),
-                listen: listen.parse().unwrap(),
-                advertise,
-                resources: [("CPU".to_owned(), 1.0), (format!("host{host}"), 1.0)].into(),
-                labels: Default::default(),
-                gcs_folder: None,
-                gcs_replicas: 1,
-                memory_threshold: 1.0,
-                attached: true,
-                apart: true,
-            };
+            let (join, token) = head.map(|head| (head.address, head.token)).unzip();
+            let mut settings = node_settings(join.as_deref(), token.as_deref());
+            (settings.listen, settings.advertise, settings.apart) = (listen.parse().unwrap(), advertise, true);
+            settings.resources.insert(format!("host{host}"), 1.0);
             nodes.push(network.at(host, || spawn_node(settings, None)).unwrap());
         }
         Some(Self { nodes, network })
@@ -162,7 +118,7 @@ fn a_host_that_is_cut_off_ends_its_node_and_its_tasks_run_elsewhere() {
         let dead_after = since.elapsed();
         println!("cut off: it ended itself after {ended_after:.1?}, and was declared dead after {dead_after:.1?}");
         assert!(ended_after < dead_after, "it ended before others could take its place");
-        fs::write(folder.join("go"), "").unwrap();
+        let_go(folder);
         let ran_at = rt.get(&tasks).unwrap();
         assert!(ran_at.iter().all(|worker| !lost.contains(worker)), "{ran_at:?} and {lost:?}");
         network.set_link(3, true);

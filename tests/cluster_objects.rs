@@ -1,10 +1,13 @@
 //! Large objects in clusters of real processes: in place within a node, by chunks between nodes.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/processes.rs"]
+mod processes;
+
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -13,6 +16,7 @@ use actinic::{
     prelude::*,
     TaskErrorKind,
 };
+use processes::{connect, here, hold, say_here, signal, wait_until};
 use serde::{Deserialize, Serialize};
 
 const MIB: usize = 1 << 20;
@@ -77,8 +81,7 @@ struct Seen {
 /// Where the numbers are in this worker; it ends once so many workers have said so.
 #[remote]
 fn place(x: Tensor<u64>, folder: PathBuf, others: usize) -> Seen {
-    let me = std::process::id();
-    fs::write(folder.join(me.to_string()), "").unwrap();
+    let me = say_here(&folder);
     wait_until("the others run as well", || here(&folder).len() >= others);
     let (file, offset) = place_of(&x);
     Seen { worker: me, file, offset }
@@ -86,9 +89,8 @@ fn place(x: Tensor<u64>, folder: PathBuf, others: usize) -> Seen {
 
 /// Reads, says so, and goes on reading until it may end.
 #[remote]
-fn holds(x: Tensor<u64>, folder: PathBuf) -> u64 {
-    fs::write(folder.join(std::process::id().to_string()), "").unwrap();
-    wait_until("it may go on", || folder.join("go").exists());
+fn reads(x: Tensor<u64>, folder: PathBuf) -> u64 {
+    hold(&folder);
     x.as_slice()[0]
 }
 
@@ -96,22 +98,8 @@ fn holds(x: Tensor<u64>, folder: PathBuf) -> u64 {
 #[remote]
 fn slow_to_write(folder: PathBuf, mib: usize) -> Tensor<u64> {
     let made = Tensor::full([mib * MIB / 8], 7);
-    fs::write(folder.join(std::process::id().to_string()), "").unwrap();
+    say_here(&folder);
     made
-}
-
-/// The processes that said in `folder` that they run.
-fn here(folder: &Path) -> BTreeSet<u32> {
-    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    names.filter_map(|name| name.to_str()?.parse().ok()).collect()
-}
-
-fn wait_until(what: &str, happened: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !happened() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn figures(card: &NodeCard) -> ObjectFigures {
@@ -121,15 +109,6 @@ fn figures(card: &NodeCard) -> ObjectFigures {
 
 fn cards(cluster: &mut Cluster) -> Vec<NodeCard> {
     cluster.nodes().iter().map(|node| node.card.clone()).collect()
-}
-
-fn connect(cluster: &Cluster) -> Runtime {
-    Runtime::builder().address(cluster.address()).init().unwrap()
-}
-
-fn kill(process: u32) {
-    let ended = std::process::Command::new("kill").args(["-9", &process.to_string()]).status().unwrap();
-    assert!(ended.success());
 }
 
 fn nothing_is_left(card: &NodeCard) {
@@ -143,7 +122,7 @@ fn nothing_is_left(card: &NodeCard) {
 fn a_large_value_is_read_in_place_by_all_processes_of_a_node() {
     let mut cluster = Cluster::with_resources(&[&[("CPU", 4.0)]]).unwrap();
     let card = cards(&mut cluster).remove(0);
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let folder = tempfile::tempdir().unwrap();
     let x = make.remote(64, 1);
     let places: Vec<_> = (0..3).map(|_| place.remote(&x, folder.path().to_owned(), 3)).collect();
@@ -166,7 +145,7 @@ fn a_large_value_is_read_in_place_by_all_processes_of_a_node() {
 fn values_of_any_size_go_everywhere() {
     let mut cluster = Cluster::with_resources(&[&[("CPU", 2.0)]]).unwrap();
     let card = cards(&mut cluster).remove(0);
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let local = Tensor::from_vec([40 * MIB / 8], numbers(40, 5)).unwrap();
     let expected = sum_of(&local);
     // By value, by a reference that was put, within a vector, and by a reference inside of a value.
@@ -190,14 +169,14 @@ fn values_of_any_size_go_everywhere() {
 fn a_reader_or_writer_that_is_killed_leaves_nothing() {
     let mut cluster = Cluster::with_resources(&[&[("CPU", 2.0)]]).unwrap();
     let card = cards(&mut cluster).remove(0);
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let folder = tempfile::tempdir().unwrap();
     let x = make.remote(16, 1);
-    let held = holds.options().max_retries(0).remote(&x, folder.path().to_owned());
+    let held = reads.options().max_retries(0).remote(&x, folder.path().to_owned());
     wait_until("it reads", || !here(folder.path()).is_empty());
     drop(x);
     assert!(figures(&card).pinned_bytes >= 16 * MIB as u64);
-    kill(*here(folder.path()).first().unwrap());
+    signal("-9", *here(folder.path()).first().unwrap());
     assert!(matches!(rt.get(&held).unwrap_err().kind(), TaskErrorKind::WorkerLost { .. }));
     drop(held);
     nothing_is_left(&card);
@@ -205,7 +184,7 @@ fn a_reader_or_writer_that_is_killed_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let slow = slow_to_write.options().max_retries(0).remote(folder.path().to_owned(), 512);
     wait_until("it has room", || figures(&card).objects > 0);
-    kill(*here(folder.path()).first().unwrap());
+    signal("-9", *here(folder.path()).first().unwrap());
     let _ = rt.get(&slow);
     drop(slow);
     nothing_is_left(&card);
@@ -215,7 +194,7 @@ fn a_reader_or_writer_that_is_killed_leaves_nothing() {
 fn a_driver_that_leaves_takes_its_objects_along() {
     let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)]]).unwrap();
     let card = cards(&mut cluster).remove(0);
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let kept = (rt.put(Tensor::<u64>::full([MIB], 1)).unwrap(), make.remote(8, 1));
     rt.get(&kept.1).unwrap();
     assert!(figures(&card).used_bytes >= 16 * MIB as u64);
@@ -228,7 +207,7 @@ fn a_driver_that_leaves_takes_its_objects_along() {
 fn what_does_not_fit_is_spilled_and_what_never_fits_is_refused() {
     let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0), ("object_store_memory", 40.0 * MIB as f64)]]).unwrap();
     let card = cards(&mut cluster).remove(0);
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let all: Vec<_> =
         (0..5).map(|n| rt.put(Tensor::from_vec([12 * MIB / 8], numbers(12, n)).unwrap()).unwrap()).collect();
     let figures = figures(&card);
@@ -259,7 +238,7 @@ fn no_shared_memory_outlives_a_node_however_it_ends() {
     for killed in [false, true] {
         let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)]]).unwrap();
         let pids = cluster.pids();
-        let rt = connect(&cluster);
+        let rt = connect(cluster.address());
         let x = make.remote(8, 1);
         let mine = rt.get(&x).unwrap();
         assert_eq!(segments_of(&pids).len(), 2, "the segment and its lock");
@@ -280,7 +259,7 @@ fn a_large_value_goes_straight_to_the_node_that_needs_it() {
     cluster.add_node_apart(&[("CPU", 1.0), ("b", 1.0)]).unwrap();
     cluster.add_node_apart(&[("CPU", 1.0), ("c", 1.0)]).unwrap();
     let cards = cards(&mut cluster);
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let x = make.options().resource("b", 1.0).remote(256, 3);
     let there = sum.options().resource("c", 1.0).remote(&x);
     let expected = numbers(256, 3).iter().fold(0_u64, |all: u64, number| all.wrapping_add(*number));
@@ -299,7 +278,7 @@ fn a_task_goes_to_where_its_large_argument_is() {
     let mut cluster = Cluster::with_resources(&[&[("CPU", 2.0)]]).unwrap();
     cluster.add_node_apart(&[("CPU", 2.0), ("b", 1.0)]).unwrap();
     let cards = cards(&mut cluster);
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let x = make.options().resource("b", 1.0).remote(128, 3);
     rt.get(&sum.options().resource("b", 1.0).remote(&x)).unwrap();
     rt.get(&sum.remote(&x)).unwrap();
@@ -313,7 +292,7 @@ fn a_node_lost_while_it_sends_is_replaced_by_another_copy() {
         cluster.add_node_apart(&[("CPU", 1.0), (name, 1.0)]).unwrap();
     }
     let cards = cards(&mut cluster);
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let x = make.options().resource("b", 1.0).remote(256, 9);
     let copied = rt.get(&sum.options().resource("c", 1.0).remote(&x)).unwrap();
     let before = [1, 2].map(|node| figures(&cards[node]).sent_bytes);
@@ -341,7 +320,7 @@ fn a_broadcast_is_sent_on_by_those_who_have_it() {
         cluster.add_node_apart(&[("CPU", 1.0), (name, 1.0)]).unwrap();
     }
     let cards = cards(&mut cluster);
-    let rt = connect(&cluster);
+    let rt = connect(cluster.address());
     let x = rt.put(Tensor::from_vec([64 * MIB / 8], numbers(64, 2)).unwrap()).unwrap();
     let sums: Vec<_> = ["b", "c", "d", "e"].map(|name| sum.options().resource(name, 1.0).remote(&x)).into();
     let sums = rt.get(&sums).unwrap();

@@ -1,9 +1,13 @@
 //! Clusters of real processes whose nodes speak encrypted.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/pki.rs"]
+mod pki;
+#[path = "support/processes.rs"]
+mod processes;
+
 use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -11,7 +15,8 @@ use actinic::{
     cluster::{spawn_node, Cluster, NodeSettings, NodeTls, TlsFiles},
     prelude::*,
 };
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use pki::{Issued, Pki};
+use processes::{connect, node_settings};
 
 /// How long a clear answer may take.
 const SECONDS: Duration = Duration::from_secs(8);
@@ -22,25 +27,12 @@ fn twice(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn settings(listen: &str, join: Option<&str>, token: Option<&str>) -> NodeSettings {
-    NodeSettings {
-        join: join.map(str::to_owned),
-        token: token.map(str::to_owned),
-        tls: NodeTls::default(),
-        listen: listen.parse().unwrap(),
-        advertise: None,
-        resources: [("CPU".to_owned(), 1.0)].into(),
-        labels: Default::default(),
-        gcs_folder: None,
-        gcs_replicas: 1,
-        memory_threshold: 1.0,
-        attached: true,
-        apart: false,
-    }
+    NodeSettings { listen: listen.parse().unwrap(), ..node_settings(join, token) }
 }
 
 /// Runs a task on the node that has `far`, with values that go over the network both ways.
 fn runs_far(address: &str) {
-    let rt = Runtime::builder().address(address).init().unwrap();
+    let rt = connect(address);
     let far = twice.options().resource("far", 1.0).remote(vec![7; 1 << 20]);
     assert_eq!(rt.get(&far).unwrap().len(), 2 << 20);
 }
@@ -100,31 +92,21 @@ fn a_head_that_others_can_reach_is_encrypted_whatever_it_was_told() {
     assert!(refused.contains("token is missing or wrong"), "{refused}");
 }
 
-/// Certificates by one CA for nodes on this machine.
-fn pki(folder: &Path) -> TlsFiles {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let ca = authority.self_signed(&ca_key).unwrap();
-    let node = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let node = node.signed_by(&key, &Issuer::from_params(&authority, &ca_key)).unwrap();
-    let at = |name: &str, pem: String| {
-        std::fs::write(folder.join(name), pem).unwrap();
-        folder.join(name)
-    };
-    TlsFiles { ca: at("ca.pem", ca.pem()), cert: at("node.pem", node.pem()), key: at("key.pem", key.serialize_pem()) }
+/// A certificate for nodes on this machine.
+fn files(pki: &Pki) -> TlsFiles {
+    let Issued { ca, cert, key } = pki.issue("node", "127.0.0.1", |_| {});
+    TlsFiles { ca, cert, key }
 }
 
 #[test]
 fn a_pki_of_the_operators_own_does_without_a_token() {
-    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut cluster =
-        Cluster::builder().tls(NodeTls { always: false, files: Some(pki(ours.path())) }).start(&[]).unwrap();
+    let (ours, theirs) = (Pki::new(), Pki::new());
+    let mut cluster = Cluster::builder().tls(NodeTls { always: false, files: Some(files(&ours)) }).start(&[]).unwrap();
     cluster.add_node(&[("far", 1.0)]).unwrap();
     assert_eq!(cluster.nodes()[0].card.token, "");
     runs_far(cluster.address());
     let mut stranger = settings("127.0.0.1:0", Some(cluster.address()), None);
-    stranger.tls.files = Some(pki(theirs.path()));
+    stranger.tls.files = Some(files(&theirs));
     let refused = spawn_node(stranger, None).unwrap_err().to_string();
     assert!(refused.contains("not signed by the CA"), "{refused}");
     let bare = settings("127.0.0.1:0", Some(cluster.address()), Some("any"));

@@ -17,6 +17,7 @@ use actinic_gcs::{ObjectId, PlacementGroupId, TaskId};
 use parking_lot::RwLock;
 
 use crate::{
+    cluster::workers::byline,
     counters::Counters,
     error::{TaskError, TaskErrorKind},
     lane::{Outbox, Work},
@@ -123,12 +124,15 @@ fn join_latest() -> Result<Rc<ThreadState>, TaskError> {
 
 /// Pushes a frame; it is popped by [`pop_frame`].
 pub fn push_frame(frame: Frame) {
+    byline::begins(&frame);
     STACK.with_borrow_mut(|stack| stack.push(frame));
 }
 
 /// Pops the frame of the task that has just ended or been suspended.
 pub fn pop_frame() -> Option<Frame> {
-    STACK.with_borrow_mut(Vec::pop)
+    let frame = STACK.with_borrow_mut(Vec::pop);
+    byline::ends();
+    frame
 }
 
 /// The tasks on this thread, outermost first, with their names.

@@ -106,7 +106,7 @@ pub enum OverflowPolicy {
 }
 
 /// How long an actor lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lifetime {
     /// Until its last handle goes, or its job ends.
     #[default]
@@ -116,7 +116,7 @@ pub enum Lifetime {
 }
 
 /// Options of an actor.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActorOptions {
     /// What it holds as long as it lives; nothing by default.
     pub demand: ResourceSet,
@@ -177,50 +177,6 @@ impl Default for ActorOptions {
             max_pending_calls: MAX_PENDING_CALLS_DEFAULT,
             overflow: OverflowPolicy::Fail,
             supervisor: None,
-        }
-    }
-}
-
-/// The options of an actor by which its host runs it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HostedOptions {
-    /// Restarts are counted within this time only.
-    pub restart_window: Option<Duration>,
-    /// How often it is restarted; none means without end.
-    pub max_restarts: Option<u32>,
-    /// When it is restarted.
-    pub restart_policy: RestartPolicy,
-    /// How long it waits before a restart.
-    pub backoff: Backoff,
-    /// How often a call that crashed it is tried again.
-    pub max_task_retries: u32,
-    /// How many calls may run at once.
-    pub max_concurrency: Option<usize>,
-    /// Calls at once in named groups of methods.
-    pub concurrency_groups: Vec<(String, usize)>,
-    /// The bound of its mailbox.
-    pub max_pending_calls: usize,
-    /// What happens to a call over that bound.
-    pub overflow: OverflowPolicy,
-    /// After how many calls its state is saved, if it is.
-    pub checkpoint_every: Option<u64>,
-}
-
-impl HostedOptions {
-    /// Those of `options`.
-    #[must_use]
-    pub fn of(options: &ActorOptions, checkpoint_every: Option<u64>) -> Self {
-        Self {
-            restart_window: options.restart_window,
-            max_restarts: options.max_restarts,
-            restart_policy: options.restart_policy,
-            backoff: options.backoff,
-            max_task_retries: options.max_task_retries,
-            max_concurrency: options.max_concurrency,
-            concurrency_groups: options.concurrency_groups.clone(),
-            max_pending_calls: options.max_pending_calls,
-            overflow: options.overflow,
-            checkpoint_every,
         }
     }
 }

@@ -34,6 +34,7 @@ mod lease;
 mod mapping;
 mod object;
 pub(crate) mod own_folder;
+pub(crate) mod page;
 mod room;
 mod shm;
 mod spill;

@@ -1,6 +1,6 @@
 """Prints Ray's figures and Actinic's side by side, and writes them to `bench-peers.json` in the current folder.
 
-Usage: compare.py RAY.json ACTINIC.json
+Usage: compare.py RAY.json[,RAY.json..] ACTINIC.json[,ACTINIC.json..]
 
 Rows are joined by name. Figures are operations a second, or GB/s where the name says gigabytes; the ratio is
 Actinic's over Ray's, so above 1 is better than Ray.
@@ -40,18 +40,22 @@ def joined(ray_rows, actinic_rows):
     """All names of either side, in Ray's order, each with both figures."""
     ours = {row["name"]: actinic_value(row) for row in actinic_rows}
     theirs = {row["name"]: row["value"] for row in ray_rows}
+    bulk = {row["name"] for row in actinic_rows if row["unit"] == "B/s"}
     names = list(theirs) + [name for name in ours if name not in theirs]
     for name in names:
         ray, actinic = theirs.get(name), ours.get(name)
         ratio = actinic / ray if ray and actinic is not None else None
-        unit = "GB/s" if name.endswith("gigabytes") else "1/s"
+        unit = "GB/s" if name in bulk or name.endswith("gigabytes") else "1/s"
         yield {"name": name, "unit": unit, "ray": ray, "actinic": actinic, "ratio": ratio}
 
 
 def main():
     """Joins, prints, writes."""
-    ray = read(sys.argv[1])
-    rows = list(joined(ray["rows"], read(sys.argv[2])))
+    measured = [read(path) for path in sys.argv[1].split(",")]
+    ray = measured[0]
+    ray_rows = [row for part in measured for row in part["rows"]]
+    actinic_rows = [row for path in sys.argv[2].split(",") for row in read(path)]
+    rows = list(joined(ray_rows, actinic_rows))
     width = max([len(row["name"]) for row in rows], default=0)
     print(f"{'benchmark':<{width}}  {'unit':>5}  {'Ray ' + ray['version']:>12}  {'Actinic':>14}  {'ratio':>9}")
     for row in rows:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Ray and Actinic side by side: Ray's microbenchmark by Ray itself, then the rows of the same names by Actinic.
+# Ray and Actinic side by side: Ray's microbenchmark by Ray itself, then clusters of real processes; and the rows of the same
+# names by Actinic.
 # What it installs and starts, and for how long, is told in the README beside it.
 set -euo pipefail
 
@@ -39,18 +40,29 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 bounds=(--deadline 420)
-actinic=(--micro --json)
+quick_actinic=()
 if [[ -n $quick ]]; then
     bounds=(--seconds 0.2 --rounds 1 --deadline 30)
-    actinic+=(--quick)
+    quick_actinic=(--quick)
 fi
 
 # Built before anything is measured, so that no compiler runs beside Ray.
 cargo build --release --quiet --package actinic-bench --manifest-path "$here/../Cargo.toml"
 
 # A Ray that hangs is ended; on the signal it ends the processes that it started.
-timeout --signal=INT --kill-after=30 900 \
-    "$home/bin/python" "$here/ray_micro.py" "$work/ray.json" --only "$only" "${bounds[@]}" >&2
-ONLY=$only cargo run --release --quiet --package actinic-bench --manifest-path "$here/../Cargo.toml" -- \
-    "${actinic[@]}" >"$work/actinic.json"
-"$home/bin/python" "$here/compare.py" "$work/ray.json" "$work/actinic.json"
+ray() {
+    local script=$1
+    shift
+    timeout --signal=INT --kill-after=30 900 "$home/bin/python" "$here/$script" "$@" --only "$only" "${bounds[@]}" >&2
+}
+actinic() {
+    ONLY=$only cargo run --release --quiet --package actinic-bench --manifest-path "$here/../Cargo.toml" -- "$@"
+}
+
+for part in micro cluster; do
+    # A pattern may select rows of one half only; a script that has measured nothing has said so, and written that down.
+    ray "ray_$part.py" "$work/ray-$part.json" || [[ -n $only && -e $work/ray-$part.json ]]
+    actinic "--$part" --json "${quick_actinic[@]}" >"$work/actinic-$part.json"
+done
+"$home/bin/python" "$here/compare.py" "$work/ray-micro.json,$work/ray-cluster.json" \
+    "$work/actinic-micro.json,$work/actinic-cluster.json"

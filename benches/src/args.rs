@@ -13,6 +13,7 @@ actinic-bench: each row beside its floor or peer, measured in turns in the same 
   --quick          each row once with tiny sizes, no goals judged
   --floors         the floors and peers alone
   --micro          the rows that bear the names of Ray's microbenchmark
+  --cluster        the rows of clusters of real processes alone
   --json           the results as JSON on standard output, instead of the table and the file
   --list           the names, goals and references, nothing measured
   --failover       what a client waits while a replica of the control store is killed, paused or cut off; writes failover.svg
@@ -68,6 +69,8 @@ pub(crate) struct Args {
     pub(crate) quick: bool,
     /// The rows of Ray's microbenchmark instead of the goals.
     pub(crate) micro: bool,
+    /// The rows of clusters alone.
+    pub(crate) cluster: bool,
     /// The floors and peers instead of the goals.
     pub(crate) floors: bool,
     /// JSON on standard output.
@@ -108,6 +111,7 @@ impl Args {
             mode: Mode::Run,
             quick: false,
             micro: false,
+            cluster: false,
             floors: false,
             json: false,
             runs: RUNS,
@@ -118,6 +122,7 @@ impl Args {
             match word.as_str() {
                 "--quick" => args.quick = true,
                 "--micro" => args.micro = true,
+                "--cluster" => args.cluster = true,
                 "--floors" => args.floors = true,
                 "--json" => args.json = true,
                 "--list" => args.mode = Mode::List,

@@ -15,6 +15,7 @@ mod rows;
 mod run;
 mod stats;
 mod table;
+mod throttle;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -81,6 +82,8 @@ fn start(args: &Args) -> Outcome<()> {
 fn selected(args: &Args) -> Vec<Row> {
     let all = if args.micro {
         rows::micro()
+    } else if args.cluster {
+        rows::cluster()
     } else if args.floors {
         floors::rows()
     } else if args.quick {

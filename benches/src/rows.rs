@@ -5,9 +5,11 @@
 
 mod actors;
 mod cluster;
+mod cluster_groups;
 mod cluster_objects;
 mod envelope;
 mod gcs;
+mod locality;
 mod micro;
 mod micro_actors;
 mod node;
@@ -20,18 +22,15 @@ use crate::row::Row;
 
 /// The rows with goals.
 pub(crate) fn goals() -> Vec<Row> {
-    [
-        tasks::rows(),
-        actors::rows(),
-        objects::rows(),
-        envelope::rows(),
-        gcs::rows(),
-        cluster::rows(),
-        cluster_objects::rows(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [tasks::rows(), actors::rows(), objects::rows(), envelope::rows(), gcs::rows(), cluster()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Those of real processes: each has its like on Ray's side, or in the paper.
+pub(crate) fn cluster() -> Vec<Row> {
+    [cluster::rows(), cluster_groups::rows(), cluster_objects::rows(), locality::rows()].into_iter().flatten().collect()
 }
 
 /// The rows that bear the names of Ray's microbenchmark, and of the limits that Ray publishes for one node.

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// An id of 128 bits, printed as 32 hexadecimal digits.
@@ -169,7 +170,7 @@ impl FunctionId {
     /// The id of a function or class of this stable `name` and `signature` (any text that changes when the arguments do).
     #[must_use]
     pub fn of(name: &str, signature: &str) -> Self {
-        let mut bytes = Vec::with_capacity(name.len() + signature.len() + 1);
+        let mut bytes = SmallVec::<[u8; 256]>::new();
         bytes.extend_from_slice(name.as_bytes());
         bytes.push(0);
         bytes.extend_from_slice(signature.as_bytes());

@@ -183,7 +183,7 @@ pub(super) fn spec_of<A: ActorClass>(
         max_task_retries: Limit::AtMost(options.max_task_retries),
         max_concurrency: options.max_concurrency.unwrap_or(1) as u32,
         max_pending_calls: Limit::AtMost(u32::try_from(options.max_pending_calls).unwrap_or(u32::MAX)),
-        checkpoint_every: checkpoint_every.map(|calls| calls as u32),
+        checkpoint_every: checkpoint_every.map(|calls| u32::try_from(calls).unwrap_or(u32::MAX)),
         resources: options.demand.clone(),
         owner: None,
     }

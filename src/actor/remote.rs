@@ -24,7 +24,7 @@ use actinic_actors::{
     counters::Count,
     error::{TaskError, TaskErrorKind},
     gcs_client::GcsError,
-    options::{ActorOptions, HostedOptions, Lifetime},
+    options::{ActorOptions, Lifetime, OverflowPolicy, SchedulingStrategy},
     task::{Grant, TaskHead, TaskKind},
     user::{
         cell::{ActorParts, CheckpointFns},
@@ -147,9 +147,7 @@ pub(super) fn create<A: ActorClass>(
         }
     }
     let wire = wire_of::<A>(&spec, options.overflow);
-    let (strategy, labels) = (options.strategy.clone(), options.labels.clone());
-    let options = HostedOptions::of(&options, every);
-    let actor = core.declare(NewActor { spec, owner, parent, strategy, labels, options }, wire);
+    let actor = core.declare(NewActor { spec, owner, parent, options }, wire);
     thread.counters.add(Count::ActorsCreated, 1);
     // What a detached actor takes goes along with it.
     let args = if actor.wire().detached { args } else { args.promoted(thread) };
@@ -184,7 +182,7 @@ fn register(
     }
 }
 
-fn wire_of<A>(spec: &spec::ActorSpec, overflow: actinic_actors::options::OverflowPolicy) -> WireActor {
+fn wire_of<A>(spec: &spec::ActorSpec, overflow: OverflowPolicy) -> WireActor {
     let limit = |limit: spec::Limit, none: u32| match limit {
         spec::Limit::AtMost(max) => max,
         spec::Limit::Unlimited => none,
@@ -214,7 +212,7 @@ pub(super) fn found<A: ActorClass>(core: &Arc<CoreWorker>, info: ActorInfo) -> R
         return Err(Error::Unsupported(why));
     };
     let owner = ProcessId { node: owner.node, worker: owner.worker };
-    let wire = wire_of::<A>(&info.spec, actinic_actors::options::OverflowPolicy::Fail);
+    let wire = wire_of::<A>(&info.spec, OverflowPolicy::Fail);
     Ok(A::Handle::from_raw(ActorHandle::at(Ok(Place::There(core.found(wire, owner))))))
 }
 
@@ -285,7 +283,7 @@ pub fn import_actor<A: ActorClass>(core: &Arc<CoreWorker>, host: HostActor) -> R
     if !gpus.is_empty() {
         head.set_grant(Arc::new(Grant { id: GRANTED_ELSEWHERE, gpus: gpus.into() }));
     }
-    let checkpoints = options.checkpoint_every.and_then(A::checkpoints);
+    let checkpoints = spec.checkpoint_every.map(u64::from).and_then(A::checkpoints);
     let parts = ActorParts {
         id: spec.id,
         class: A::NAME,
@@ -311,25 +309,21 @@ pub fn import_actor<A: ActorClass>(core: &Arc<CoreWorker>, host: HostActor) -> R
 }
 
 /// The options by which a host runs an actor: its lease holds what it asked for, and its keeper knows its handles.
-fn hosted(spec: &spec::ActorSpec, options: HostedOptions, restarts_left: Option<u32>) -> ActorOptions {
+fn hosted(spec: &spec::ActorSpec, options: ActorOptions, restarts_left: Option<u32>) -> ActorOptions {
     ActorOptions {
         demand: ResourceSet::new(),
-        name: spec.name.as_deref().map(str::to_owned),
+        strategy: SchedulingStrategy::Default,
+        labels: Default::default(),
         namespace: Some(spec.namespace.to_string()),
+        get_if_exists: false,
         lifetime: Lifetime::Detached,
         max_restarts: restarts_left,
-        restart_window: options.restart_window,
-        restart_policy: options.restart_policy,
-        backoff: options.backoff,
-        max_task_retries: options.max_task_retries,
-        max_concurrency: options.max_concurrency,
-        concurrency_groups: options.concurrency_groups,
-        max_pending_calls: options.max_pending_calls,
         // A caller that is to wait for room does so in its own process.
         overflow: match options.overflow {
-            actinic_actors::options::OverflowPolicy::Block(_) => actinic_actors::options::OverflowPolicy::Fail,
+            OverflowPolicy::Block(_) => OverflowPolicy::Fail,
             other => other,
         },
-        ..ActorOptions::default()
+        supervisor: None,
+        ..options
     }
 }

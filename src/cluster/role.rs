@@ -15,7 +15,7 @@ use std::{
 use actinic_actors::cluster::{
     core_worker::{Connection, CoreWorker, Importer},
     node,
-    workers::{Role, ROLE},
+    workers::{byline, Role, ROLE},
 };
 use actinic_gcs::FunctionId;
 
@@ -69,6 +69,9 @@ fn work(socket: PathBuf, worker: actinic_gcs::WorkerId) -> i32 {
             return FAILED;
         }
     };
+    if let Err(error) = byline::take_up(&socket, worker) {
+        eprintln!("actinic: what this worker prints will not bear the names of its tasks: {error}");
+    }
     core.ready();
     // The node holds the other end.
     let _ = std::io::copy(&mut std::io::stdin().lock().by_ref(), &mut std::io::sink());

@@ -22,20 +22,9 @@ fn no_task_sticks_behind_one_that_takes_longer_than_its_like_did() {
 fn labels_choose_a_task_s_node() {
     let mut cluster = Cluster::with_resources(&[&[("CPU", 2.0)]]).unwrap();
     let token = cluster.nodes()[0].card.token.clone();
-    let labelled = NodeSettings {
-        join: Some(cluster.address().to_owned()),
-        token: Some(token),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        advertise: None,
-        tls: Default::default(),
-        resources: [("CPU".to_owned(), 2.0)].into(),
-        labels: [("zone".to_owned(), "b".to_owned())].into(),
-        gcs_folder: None,
-        gcs_replicas: 1,
-        memory_threshold: 0.95,
-        attached: true,
-        apart: false,
-    };
+    let mut labelled = node_settings(Some(cluster.address()), Some(&token));
+    labelled.resources = [("CPU".to_owned(), 2.0)].into();
+    labelled.labels = [("zone".to_owned(), "b".to_owned())].into();
     let other = spawn_node(labelled, None).unwrap();
     let rt = connect(&cluster);
     let node_of = |task: ObjectRef<u32>| parent_of(rt.get_timeout(&task, Duration::from_secs(30)).unwrap());
@@ -96,9 +85,34 @@ fn bundles_lie_on_nodes_as_their_group_s_strategy_says_all_or_none() {
     rt.remove_placement_group(&third);
     assert!(together.wait(Duration::from_secs(30)).unwrap());
     assert_eq!(node_of_bundle(&rt, &together, 0), node_of_bundle(&rt, &together, 1));
-    // One in which nothing has run: leases that an owner still holds end a moment later than their group.
-    let removed = pid.options().placement_group(&third, 0).remote();
-    assert!(rt.get(&removed).unwrap_err().to_string().contains("removed"));
+    // At once, also where a lease of the group's was still held.
+    for group in [&apart, &third] {
+        let removed = pid.options().placement_group(group, 0).remote();
+        assert!(rt.get(&removed).unwrap_err().to_string().contains("removed"));
+    }
+}
+
+#[test]
+fn what_runs_in_a_group_ends_with_it() {
+    let cluster = Cluster::with_resources(&[&[("CPU", 1.0)], &[("CPU", 1.0)]]).unwrap();
+    let rt = connect(&cluster);
+    let cpu = || ResourceSet::new().with("CPU", 1.0);
+    let group = rt.placement_group(vec![cpu(), cpu()], PlacementStrategy::StrictSpread).unwrap();
+    assert!(group.wait(Duration::from_secs(30)).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let inside = |bundle| holds.options().placement_group(&group, bundle).remote(folder.path().to_owned());
+    let tasks = [inside(0), inside(1)];
+    wait_until("both run", || here(folder.path()).len() == 2);
+    let workers = here(folder.path());
+    rt.remove_placement_group(&group);
+    for task in &tasks {
+        let ended = rt.get_timeout(task, Duration::from_secs(20)).unwrap_err().to_string();
+        assert!(ended.contains("its placement group was removed"), "{ended}");
+    }
+    assert!(workers.iter().all(|worker| has_ended(*worker)), "{workers:?}");
+    // What they held is free.
+    let again = rt.placement_group(vec![cpu(), cpu()], PlacementStrategy::StrictSpread).unwrap();
+    assert!(again.wait(Duration::from_secs(30)).unwrap());
 }
 
 #[test]

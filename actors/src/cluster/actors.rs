@@ -84,14 +84,14 @@ impl ActorManager {
     fn on_heard(&mut self, frame: FromNode) {
         let effects = &mut self.effects;
         match frame {
-            FromNode::Granted { class, lease, worker, socket, gpus } => {
-                self.core.on_granted(class, lease, worker, socket, gpus, effects);
+            FromNode::Granted { class, lease, worker, doors, gpus } => {
+                self.core.on_granted(class, lease, worker, doors, gpus, effects);
             }
             FromNode::Infeasible { class, reason } => self.core.on_infeasible(class, &reason, effects),
-            FromNode::Output { process, text, .. } => {
-                tracing::info!(%process, text, "a detached actor's worker writes")
+            FromNode::Output(output) => {
+                tracing::info!(worker = %output.worker, name = output.name, text = output.text, "a detached actor's worker writes");
             }
-            // An actor keeps its lease for life.
+            FromNode::Recall(lease) => self.core.on_recalled(lease, effects),
             _ => {}
         }
     }
@@ -152,12 +152,8 @@ fn give_back(shared: &NodeShared, lease: LeaseId) {
 /// A host's socket is of use only to whom it is within reach.
 fn seen_by(shared: &NodeShared, to: ProcessId, place: ActorWhere) -> ActorWhere {
     match place {
-        ActorWhere::Alive { process, socket } => {
-            let socket = match to.node == shared.spec.id {
-                true => shared.socket_of(process, to).or(socket),
-                false => None,
-            };
-            ActorWhere::Alive { process, socket }
+        ActorWhere::Alive { process, .. } if process.node == shared.spec.id => {
+            ActorWhere::Alive { process, doors: shared.doors_of(process, to) }
         }
         other => other,
     }

@@ -9,10 +9,13 @@
 //! node is gone, whoever waits hears of it.
 
 mod actors;
+mod answers;
 mod connect;
 mod ears;
 mod export;
+mod far;
 mod groups;
+mod print;
 mod rest;
 
 use std::{
@@ -27,6 +30,7 @@ use std::{
 
 use actinic_gcs::{FunctionId, Millis, ObjectId, PlacementGroupId, TaskId};
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use self::rest::Rest;
@@ -118,17 +122,23 @@ pub struct CoreWorker {
     /// To other processes of its node.
     pub lines: Arc<Lines>,
     is_driver: bool,
+    /// Where processes of other nodes call.
+    address: Option<String>,
     /// The node's socket.
     socket: PathBuf,
     node_conduit: Conduit,
     state: Mutex<State>,
     ways: Mutex<BTreeMap<ProcessId, Way>>,
+    /// What is heard of processes of other nodes while they are called.
+    coming: Mutex<BTreeMap<ProcessId, Vec<far::Later>>>,
+    /// Where processes of other nodes call, until it is open.
+    door: Mutex<Option<(std::net::TcpListener, String)>>,
     /// Objects of this process that others need.
     pinned: Mutex<BTreeMap<ObjectId, Arc<dyn Object>>>,
     /// References whose values were asked for.
     fetching: Mutex<BTreeMap<ObjectId, Vec<Weak<ForeignRef>>>>,
     /// Tasks of other processes that are here, so that they can be cancelled.
-    running: Mutex<BTreeMap<TaskId, Weak<dyn Task>>>,
+    running: Mutex<FxHashMap<TaskId, Weak<dyn Task>>>,
     last_done: Mutex<Instant>,
     rest: Mutex<Rest>,
     groups: Mutex<BTreeMap<PlacementGroupId, Option<OnPlaced>>>,
@@ -157,16 +167,22 @@ impl CoreWorker {
         let mut submit = SubmitCore::at(welcome.process.node);
         let plain = submit.class(&class_of(None));
         let refs = RefCore::new(welcome.process);
+        // Nobody but a worker is called by those whom it has not called.
+        let door = welcome.host.as_deref().filter(|_| !is_driver).and_then(far::door);
+        let address = door.as_ref().map(|(_, address)| address.clone());
         let node_conduit = Conduit::new();
         Arc::new(Self {
             objects: ObjectClient::new(welcome.process, node_conduit.clone()),
             welcome,
             lines,
+            address,
             is_driver,
             socket,
             node_conduit,
             state: Mutex::new(State { submit, refs, gpus: BTreeMap::new(), plain }),
             ways: Mutex::default(),
+            coming: Mutex::default(),
+            door: Mutex::new(door),
             pinned: Mutex::default(),
             fetching: Mutex::default(),
             running: Mutex::default(),
@@ -214,7 +230,7 @@ impl CoreWorker {
 
     /// Tells the node that this worker can serve.
     pub fn ready(&self) {
-        self.to_node(&ToNode::Ready);
+        self.to_node(&ToNode::Ready { address: self.address.clone() });
     }
 
     fn to_node(&self, frame: &ToNode) {

@@ -9,6 +9,7 @@
 //! Invariants: while there are lines, one thread polls them, or looks go on that will appoint one; the lead is never held
 //! while user code runs, unless that code gives it up where it waits.
 
+pub mod channel;
 pub mod core;
 pub mod line;
 
@@ -22,13 +23,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use mio::{Events, Poll, Registry, Token, Waker};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 
 use self::{
+    channel::Channel,
     core::{Follower, LeadCore, Looked},
     line::{Line, Listener},
 };
@@ -126,22 +128,21 @@ impl Lines {
         *self.node.lock() = Arc::downgrade(node);
     }
 
-    /// Adds a connection. `listener` is made with the way out.
+    /// Adds a connection. `listener` is made with the way out. Where the connection is encrypted, what came with the
+    /// handshake is heard once the caller has it served.
     ///
     /// # Errors
     /// What the system says.
     pub fn add(
         self: &Arc<Self>,
-        stream: std::os::unix::net::UnixStream,
+        mut channel: Channel,
         listener: impl FnOnce(&Weak<Line>) -> Box<dyn Listener>,
     ) -> io::Result<Arc<Line>> {
-        stream.set_nonblocking(true)?;
-        let mut socket = mio::net::UnixStream::from_std(stream);
         let line = {
             let mut lines = self.lines.lock();
             let token = lines.vacant_key();
-            self.registry.register(&mut socket, Token(token), Interest::READABLE | Interest::WRITABLE)?;
-            let line = Line::new(socket, token, listener, self);
+            channel.register(&self.registry, Token(token))?;
+            let line = Line::new(channel, token, listener, self);
             lines.insert(line.clone());
             line
         };

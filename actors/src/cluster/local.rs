@@ -92,7 +92,7 @@ impl LocalScheduler {
         Self { shared, core, effects, pass_due: false, timer: None, told, told_to: None, same: 0, turn: None }
     }
 
-    fn carry_out(&mut self, ctx: &mut Context<Self>) {
+    fn carry_out(&mut self) {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 LocalEffect::NeedWorker { lease, purpose, code } => {
@@ -100,9 +100,10 @@ impl LocalScheduler {
                 }
                 LocalEffect::Ended(lease) => self.shared.pool(PoolEvent::Ended(lease)),
                 LocalEffect::Grant { owner, class, lease, worker, gpus } => {
-                    let socket = self.shared.socket_of(worker, owner);
-                    self.shared.hub.to_process(owner, FromNode::Granted { class, lease, worker, socket, gpus });
+                    let doors = self.shared.doors_of(worker, owner);
+                    self.shared.hub.to_process(owner, FromNode::Granted { class, lease, worker, doors, gpus });
                 }
+                LocalEffect::Kill(worker, why) => self.shared.pool(PoolEvent::Kill(worker.worker, why)),
                 LocalEffect::Recall(owner, lease) => self.shared.hub.to_process(owner, FromNode::Recall(lease)),
                 LocalEffect::Infeasible(owner, class, reason) => {
                     self.shared.hub.to_process(owner, FromNode::Infeasible { class, reason });
@@ -112,7 +113,6 @@ impl LocalScheduler {
                 LocalEffect::Place(node, placed) => self.shared.hub.to_node(node, &NodeFrame::Place(placed)),
             }
         }
-        self.arm(ctx);
     }
 
     /// The node whose global scheduler is asked: the head, or this one where the head is away, since any can do it.
@@ -157,7 +157,8 @@ impl LocalScheduler {
     fn pass(&mut self, ctx: &mut Context<Self>) {
         self.pass_due = false;
         self.core.dispatch(self.shared.now(), &mut self.effects);
-        self.carry_out(ctx);
+        self.carry_out();
+        self.arm(ctx);
     }
 
     /// Says how the node is: to the scheduler in charge when it has changed, and to one other node in turn, whose scheduler
@@ -226,7 +227,7 @@ impl Handler<LocalEvent> for LocalScheduler {
             LocalEvent::Gone(process) => self.core.on_gone(process, &mut self.effects),
             LocalEvent::Ended(process, reason) => {
                 self.core.on_gone(process, &mut self.effects);
-                self.carry_out(ctx);
+                self.carry_out();
                 self.tell_of_end(process, &reason);
                 self.shared.actors(ActorEvent::Gone(process, reason));
             }
@@ -237,7 +238,7 @@ impl Handler<LocalEvent> for LocalScheduler {
             }
             LocalEvent::PeerGone(node) => self.core.on_peer_gone(node, &mut self.effects),
         }
-        self.carry_out(ctx);
+        self.carry_out();
         if !std::mem::replace(&mut self.pass_due, true) {
             ctx.notify(Pass);
         }

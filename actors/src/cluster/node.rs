@@ -46,7 +46,7 @@ use super::{
     hub::Hub,
     local::{LocalEvent, LocalScheduler},
     objects::{manager::store_config, ObjectEvent, ObjectManager},
-    wire::{JobCode, NodeFrame, ProcessId},
+    wire::{Doors, JobCode, NodeFrame, ProcessId},
     workers::{PoolEvent, WorkerPool},
 };
 use crate::gcs_net::{tls::TlsFiles, GcsServer, Membership, NetError, NetLimits, RemoteGcs, ServerConfig, ServerError};
@@ -158,6 +158,8 @@ pub struct NodeShared {
     apart: bool,
     codes: RwLock<BTreeMap<WorkerId, Arc<JobCode>>>,
     others: RwLock<BTreeMap<NodeId, NodeSpec>>,
+    /// Where workers are reached from other machines.
+    addresses: RwLock<BTreeMap<WorkerId, String>>,
     next_driver: AtomicU32,
     workers: AtomicU32,
     local: OnceLock<Addr<LocalScheduler>>,
@@ -237,11 +239,19 @@ impl NodeShared {
         }
     }
 
-    /// The socket of a process of this node, for another process that may be on the same machine.
+    /// Where a process of this node is reached by another, which may be on the same machine.
     #[must_use]
-    pub fn socket_of(&self, process: ProcessId, owner: ProcessId) -> Option<String> {
+    pub fn doors_of(&self, process: ProcessId, owner: ProcessId) -> Doors {
         let here = process.node == self.spec.id && (owner.node == self.spec.id || !self.apart);
-        here.then(|| self.folder.process_socket(process.worker).to_string_lossy().into_owned())
+        let socket = here.then(|| self.folder.process_socket(process.worker).to_string_lossy().into_owned());
+        Doors { socket, address: self.addresses.read().get(&process.worker).cloned() }
+    }
+
+    /// A worker says where others reach it.
+    pub fn reached_at(&self, process: ProcessId, address: Option<String>) {
+        if let Some(address) = address {
+            self.addresses.write().insert(process.worker, address);
+        }
     }
 
     /// The head, as far as it is known.
@@ -287,6 +297,7 @@ impl NodeShared {
         self.hub.remove_process(process.worker);
         let Some(code) = self.codes.write().remove(&process.worker) else { return };
         let _ = std::fs::remove_file(self.folder.process_socket(process.worker));
+        self.addresses.write().remove(&process.worker);
         self.local(LocalEvent::Ended(process, reason.to_owned()));
         if process == code.driver {
             self.pool(PoolEvent::JobGone(code.job));
@@ -386,6 +397,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>),
         apart: settings.apart,
         codes: RwLock::default(),
         others: RwLock::default(),
+        addresses: RwLock::default(),
         next_driver: AtomicU32::new(FIRST_DRIVER),
         workers: AtomicU32::new(0),
         local: OnceLock::new(),

@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 
 mod actor;
 mod node;
+mod output;
 mod value;
 
 pub use self::{
     actor::{ActorWhere, ActorWord, HostActor, NewActor},
     node::{ClusterStatus, GcsStatus, NodeFrame, NodeLoad, NodeStatus, Spilled},
+    output::WorkerOutput,
     value::{WireActor, WireArg, WireRef, WireValue},
 };
 use super::{
@@ -160,6 +162,15 @@ pub struct JobCode {
     pub functions: u32,
 }
 
+/// Where a process is reached directly; nowhere but through its node, where neither is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doors {
+    /// Its Unix socket, on the same machine.
+    pub socket: Option<String>,
+    /// `host:port`, from others.
+    pub address: Option<String>,
+}
+
 /// Who calls on a node's socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Caller {
@@ -221,6 +232,10 @@ pub struct Welcome {
     pub gcs: Vec<Vec<String>>,
     /// The head, which keeps detached actors.
     pub head: NodeId,
+    /// The cluster's certificate and key, for a worker; none where there is none, or where it is the operator's own.
+    pub identity: Option<String>,
+    /// The host at which a worker may be reached from other machines.
+    pub host: Option<String>,
 }
 
 /// From a process to its node.
@@ -231,7 +246,10 @@ pub enum ToNode {
     /// A lease has ended.
     Return(LeaseId),
     /// A worker is ready for tasks.
-    Ready,
+    Ready {
+        /// Where processes of other nodes reach it directly.
+        address: Option<String>,
+    },
     /// A placement group is wanted, or wanted no more.
     Group(GroupAsk),
     /// All that the sender runs under this lease of its node waits for others: it needs no CPU meanwhile.
@@ -271,8 +289,8 @@ pub enum FromNode {
         lease: LeaseId,
         /// The worker.
         worker: ProcessId,
-        /// Its socket, if it is on the same machine.
-        socket: Option<String>,
+        /// Where it is reached directly.
+        doors: Doors,
         /// Accelerators assigned.
         gpus: Vec<u32>,
     },
@@ -316,14 +334,7 @@ pub enum FromNode {
         body: Bytes,
     },
     /// A worker of the job has written something.
-    Output {
-        /// Which worker.
-        process: ProcessId,
-        /// Whether to its standard error.
-        stderr: bool,
-        /// Whole lines, the last without its end.
-        text: String,
-    },
+    Output(Box<WorkerOutput>),
     /// How the node is.
     Status(Box<ClusterStatus>),
     /// About large objects.

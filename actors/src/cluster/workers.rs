@@ -4,7 +4,9 @@
 //! [`core`] decides which worker serves whom. Invariants: a worker ends with its node, however that ends, since its standard
 //! input is closed then; a process that has ended is told of once, with how it ended.
 
+pub mod byline;
 pub mod core;
+mod output;
 mod start;
 
 use std::{collections::BTreeMap, os::unix::process::ExitStatusExt, process::ExitStatus, sync::Arc, time::Duration};
@@ -134,13 +136,13 @@ impl WorkerPool {
         self.shared.set_code(worker, code);
         let me = ctx.address();
         match start::start(&self.shared, worker, code) {
-            Ok(child) => {
+            Ok((child, byline)) => {
                 let (stop, stopped) = oneshot::channel();
                 self.running.insert(worker, Running { stop, pid: child.id().unwrap_or(0) });
                 let node = self.shared.clone();
                 let driver = code.driver;
                 actix_rt::spawn(async move {
-                    let how = start::attend(child, stopped, &node, worker, driver).await;
+                    let how = start::attend(child, byline, stopped, &node, worker, driver).await;
                     me.do_send(Exited { worker, how });
                 });
             }

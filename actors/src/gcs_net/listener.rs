@@ -172,6 +172,8 @@ impl Door {
         let route = |shard: usize| self.routes.read().get(&shard).cloned().ok_or(Refusal::Shard(shard));
         let way = match &hello.purpose {
             Purpose::Admin => Way::Admin,
+            // A process has a door of its own.
+            Purpose::Process { .. } => return Err(Refusal::NoNode),
             Purpose::Identity => match self.membership.tls.identity() {
                 Some(identity) => Way::Identity(identity.to_pem().to_owned()),
                 None => return Err(Refusal::NoIdentity),

@@ -184,7 +184,7 @@ impl Outbox {
 }
 
 /// Adds a frame, or nothing.
-pub(crate) fn encode_frame(
+fn encode_frame(
     waiting: &mut BytesMut,
     encode: impl FnOnce(&mut BytesMut) -> Result<(), Unsent>,
 ) -> Result<(), Unsent> {

@@ -22,6 +22,9 @@ pub type Reading = Box<dyn AsyncRead + Unpin>;
 /// The writing half of any connection.
 pub type Writing = Box<dyn AsyncWrite + Unpin>;
 
+/// What a connection is made of.
+pub(crate) type Parts = (std::net::TcpStream, Option<rustls::Connection>, Option<OwnedSemaphorePermit>);
+
 /// A connection.
 #[derive(Debug)]
 pub struct Stream {
@@ -78,7 +81,7 @@ impl Stream {
     }
 
     /// It takes a place for as long as it is read.
-    pub(super) fn take_place(&mut self, place: OwnedSemaphorePermit) {
+    pub(crate) fn take_place(&mut self, place: OwnedSemaphorePermit) {
         self.place = Some(place);
     }
 
@@ -109,6 +112,32 @@ impl Stream {
     /// What the system says.
     pub fn arrive(mut self) -> io::Result<Self> {
         self.socket().arrive().map(|()| self)
+    }
+
+    /// Its socket, its encryption and its place, for one who reads and writes by himself.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn into_parts(self) -> io::Result<Parts> {
+        let (socket, tls) = match self.line {
+            Line::Plain(socket) => (socket, None),
+            Line::Tls(stream) => match *stream {
+                TlsStream::Client(stream) => {
+                    let (socket, tls) = stream.into_inner();
+                    (socket, Some(tls.into()))
+                }
+                TlsStream::Server(stream) => {
+                    let (socket, tls) = stream.into_inner();
+                    (socket, Some(tls.into()))
+                }
+            },
+        };
+        let socket = match socket {
+            Socket::Here(stream) => stream.into_std()?,
+            Socket::Away(stream) => stream,
+            Socket::Lost => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        Ok((socket, tls, self.place))
     }
 
     /// Both halves, for different tasks of this thread.

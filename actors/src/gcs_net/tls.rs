@@ -178,6 +178,14 @@ impl Tls {
         }
     }
 
+    /// What connections are made by, for tests; none for callers where one presents no certificate.
+    #[cfg(test)]
+    pub(crate) fn configs(&self) -> Option<(Arc<ClientConfig>, Option<Arc<ServerConfig>>)> {
+        let inside = self.0.as_ref()?;
+        let server = inside.acceptor.as_ref().map(|acceptor| acceptor.config().clone());
+        Some((inside.connector.config().clone(), server))
+    }
+
     /// Makes a caller's connection of a socket to `address`.
     pub(super) async fn call(&self, socket: TcpStream, address: &str) -> io::Result<Stream> {
         let Some(inside) = &self.0 else { return Ok(Stream::plain(socket)) };

@@ -111,6 +111,13 @@ pub enum Purpose {
     Objects(actinic_gcs::NodeId),
     /// One who joins, and wants to present the cluster's certificate itself from now on.
     Identity,
+    /// A process of another node calls on one of this node's, at that one's own door.
+    Process {
+        /// Who calls: its node, and its number there.
+        from: (actinic_gcs::NodeId, actinic_gcs::WorkerId),
+        /// Who is meant.
+        to: (actinic_gcs::NodeId, actinic_gcs::WorkerId),
+    },
 }
 
 /// What a caller says first.

@@ -86,8 +86,7 @@ impl PoolCore {
         let progressed = view.progress != self.last_progress;
         self.last_progress = view.progress;
         let runnable = view.turns_waiting || (view.tasks_waiting && view.tokens_free > 0);
-        let quiet =
-            !runnable && !progressed && !view.outbox_moved && !view.tasks_waiting && view.lead == Looked::Well;
+        let quiet = !runnable && !progressed && !view.outbox_moved && !view.tasks_waiting && view.lead == Looked::Well;
         self.quiet_looks = if quiet { self.quiet_looks + 1 } else { 0 };
         self.stalled_looks = if runnable && !progressed { self.stalled_looks + 1 } else { 0 };
 

@@ -166,15 +166,18 @@ impl Looking<'_> {
     /// Sleeps until woken; false where this thread is not needed any more.
     fn sleep(&mut self) -> bool {
         let lane = &self.node.lane;
-        // Work often comes in quick succession: a few empty looks cost less than one sleep.
-        lane.start_search();
-        let found = (0..32).any(|_| {
-            thread::yield_now();
-            lane.has_turns() || (lane.free_tokens() > 0 && lane.has_tasks())
-        });
-        lane.end_search();
-        if found {
-            return true;
+        // Work often comes in quick succession: a few empty looks cost less than one sleep. What comes from other processes
+        // wakes whoever polls, and they need the CPU that looking would take.
+        if self.node.cluster.is_none() {
+            lane.start_search();
+            let found = (0..32).any(|_| {
+                thread::yield_now();
+                lane.has_turns() || (lane.free_tokens() > 0 && lane.has_tasks())
+            });
+            lane.end_search();
+            if found {
+                return true;
+            }
         }
         let since = Instant::now();
         let mut retracted = false;

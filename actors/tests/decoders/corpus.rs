@@ -83,6 +83,7 @@ fn gcs_net(add: Add<'_>) {
         Purpose::Client { shard: 3, client: ClientId(9) },
         Purpose::Admin,
         Purpose::Identity,
+        Purpose::Process { from: (NodeId(1), WorkerId(2)), to: (NodeId(3), WorkerId(4)) },
         Purpose::Node(Box::new(node())),
     ] {
         let hello = packed(&membership.hello(purpose));
@@ -210,6 +211,8 @@ fn cluster(add: Add<'_>) {
         tls_files: None,
         gcs: vec![vec!["a:1".to_owned()], vec!["b:2".to_owned()]],
         head: NodeId(7),
+        identity: Some("a certificate".to_owned()),
+        host: Some("127.0.0.1".to_owned()),
     };
     let from_node = [
         FromNode::Welcome(Box::new(welcome)),
@@ -217,11 +220,16 @@ fn cluster(add: Add<'_>) {
             class,
             lease,
             worker: process(),
-            socket: Some("/run/p3.sock".to_owned()),
+            doors: Doors { socket: Some("/run/p3.sock".to_owned()), address: Some("127.0.0.1:7".to_owned()) },
             gpus: vec![0, 1],
         },
         FromNode::Status(Box::new(ClusterStatus { waiting: vec!["a task".to_owned()], ..ClusterStatus::default() })),
-        FromNode::Output { process: process(), stderr: false, text: "a line".to_owned() },
+        FromNode::Output(Box::new(WorkerOutput {
+            worker: process(),
+            name: Some("counter".to_owned()),
+            stderr: false,
+            text: "a line".to_owned(),
+        })),
     ];
     for frame in from_node {
         add("from_node", packed(&frame));

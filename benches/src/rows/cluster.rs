@@ -17,7 +17,6 @@ use crate::floors::{each, rate, repeat, socket};
 use crate::row::{Ctx, Goal, Outcome, Row, Unit, WORKERS};
 
 const TASKS: usize = 200_000;
-const ACTORS: usize = 10_000;
 const DRIVERS: usize = 4;
 const TASKS_ONE_BY_ONE: usize = 5_000;
 /// What the other node has, and the driver's has not.
@@ -31,37 +30,63 @@ pub(super) fn rows() -> Vec<Row> {
     let far_one = Goal { text: "under 2.5 x the round trip", figure: None, ratio: Some(0.4) };
     let row = |name, unit, goal, measure, references| Row { name, unit, goal, measure, references };
     vec![
-        row("tasks through worker processes", Unit::PerSecond, many, |ctx| many_of(ctx, near), Vec::new()),
-        row("one task through a worker process", Unit::Seconds, one, |ctx| one_of(ctx, near), vec![&socket::UNIX]),
-        row("tasks on another node", Unit::PerSecond, far, |ctx| many_of(ctx, beyond), Vec::new()),
-        row("one task on another node", Unit::Seconds, far_one, |ctx| one_of(ctx, beyond), vec![&socket::TCP]),
+        row("tasks through worker processes", Unit::PerSecond, many, |ctx| many_of(ctx, Near), Vec::new()),
+        row("one task through a worker process", Unit::Seconds, one, |ctx| one_of(ctx, Near), vec![&socket::UNIX]),
+        row("tasks on another node", Unit::PerSecond, far, |ctx| many_of(ctx, Far), Vec::new()),
+        row("one task on another node", Unit::Seconds, far_one, |ctx| one_of(ctx, Far), vec![&socket::TCP]),
         row("actor calls into a worker process", Unit::PerSecond, many, |ctx| calls(ctx, Near), Vec::new()),
         row("one actor call into a worker process", Unit::Seconds, one, |ctx| one_call(ctx, Near), vec![&socket::UNIX]),
         row("actor calls to another node", Unit::PerSecond, far, |ctx| calls(ctx, Far), Vec::new()),
         row("one actor call to another node", Unit::Seconds, far_one, |ctx| one_call(ctx, Far), vec![&socket::TCP]),
-        row("actors made in worker processes, each called once", Unit::PerSecond, Goal::NONE, made, Vec::new()),
         row("tasks of four drivers at once", Unit::PerSecond, Goal::NONE, four_drivers, Vec::new()),
     ]
 }
 
 /// A cluster and its driver; the driver ends first.
-struct Kept {
+struct Running {
     runtime: Runtime,
     _cluster: Cluster,
 }
 
-pub(super) fn kept(ctx: &mut Ctx) -> Outcome<&Runtime> {
-    let kept = ctx.kept(|_| {
+/// The cluster of the rows at hand, one at a time: a program's calls go to the runtime that it started last.
+#[derive(Default)]
+struct Kept {
+    on: Option<Where>,
+    running: Option<Running>,
+}
+
+impl Running {
+    /// For work near the driver one node: with a second one on the same machine tasks would spill over to it, and take the
+    /// CPUs that they are measured on.
+    fn start(on: Where) -> Outcome<Self> {
         let mut cluster = Cluster::with_resources(&[&[("CPU", WORKERS as f64)]])?;
-        cluster.add_node_apart(&[("CPU", WORKERS as f64), (FAR, WORKERS as f64)])?;
+        if on == Far {
+            cluster.add_node_apart(&[("CPU", WORKERS as f64), (FAR, WORKERS as f64)])?;
+        }
         let runtime = Runtime::builder().address(cluster.address()).init()?;
         // Until every worker has come up.
         for _ in 0..100 {
-            get_all(&runtime, &[near(), near(), near(), beyond(), beyond(), beyond()])?;
+            get_all(&runtime, &[near(), near(), near()])?;
+            if on == Far {
+                get_all(&runtime, &[beyond(), beyond(), beyond()])?;
+            }
         }
-        Ok(Kept { runtime, _cluster: cluster })
-    })?;
-    Ok(&kept.runtime)
+        Ok(Self { runtime, _cluster: cluster })
+    }
+}
+
+fn at(ctx: &mut Ctx, on: Where) -> Outcome<&Runtime> {
+    let kept = ctx.kept(|_| Ok(Kept::default()))?;
+    if kept.on != Some(on) {
+        kept.running = None;
+        (kept.running, kept.on) = (Some(Running::start(on)?), Some(on));
+    }
+    Ok(&kept.running.as_ref().ok_or("no cluster")?.runtime)
+}
+
+/// A driver and a node beside it, and another one apart.
+pub(super) fn kept(ctx: &mut Ctx) -> Outcome<&Runtime> {
+    at(ctx, Far)
 }
 
 fn near() -> ObjectRef<()> {
@@ -72,20 +97,27 @@ fn beyond() -> ObjectRef<()> {
     empty.options().num_cpus(0.0).resource(FAR, 1.0).remote()
 }
 
-fn many_of(ctx: &mut Ctx, task: fn() -> ObjectRef<()>) -> Outcome<f64> {
+fn task(at: Where) -> ObjectRef<()> {
+    match at {
+        Near => near(),
+        Far => beyond(),
+    }
+}
+
+fn many_of(ctx: &mut Ctx, on: Where) -> Outcome<f64> {
     let tasks = ctx.size(TASKS);
-    let runtime = kept(ctx)?;
+    let runtime = at(ctx, on)?;
     rate(tasks, || {
-        let refs: Vec<ObjectRef<()>> = (0..tasks).map(|_| task()).collect();
+        let refs: Vec<ObjectRef<()>> = (0..tasks).map(|_| task(on)).collect();
         get_all(runtime, &refs)?;
         Ok(())
     })
 }
 
-fn one_of(ctx: &mut Ctx, task: fn() -> ObjectRef<()>) -> Outcome<f64> {
+fn one_of(ctx: &mut Ctx, on: Where) -> Outcome<f64> {
     let tasks = ctx.size(TASKS_ONE_BY_ONE);
-    let runtime = kept(ctx)?;
-    each(tasks, || repeat(tasks, || runtime.get(&task())))
+    let runtime = at(ctx, on)?;
+    each(tasks, || repeat(tasks, || runtime.get(&task(on))))
 }
 
 /// On which node an actor is.
@@ -120,10 +152,10 @@ fn idle(runtime: &Runtime, at: Where) -> Outcome<IdleHandle> {
     Ok(actor)
 }
 
-fn calls(ctx: &mut Ctx, at: Where) -> Outcome<f64> {
+fn calls(ctx: &mut Ctx, on: Where) -> Outcome<f64> {
     let calls = ctx.size(TASKS);
-    let runtime = kept(ctx)?;
-    let actor = idle(runtime, at)?;
+    let runtime = at(ctx, on)?;
+    let actor = idle(runtime, on)?;
     rate(calls, || {
         let refs: Vec<ObjectRef<()>> = (0..calls).map(|_| actor.nothing()).collect();
         get_all(runtime, &refs)?;
@@ -131,25 +163,11 @@ fn calls(ctx: &mut Ctx, at: Where) -> Outcome<f64> {
     })
 }
 
-fn one_call(ctx: &mut Ctx, at: Where) -> Outcome<f64> {
+fn one_call(ctx: &mut Ctx, on: Where) -> Outcome<f64> {
     let calls = ctx.size(TASKS_ONE_BY_ONE);
-    let runtime = kept(ctx)?;
-    let actor = idle(runtime, at)?;
+    let runtime = at(ctx, on)?;
+    let actor = idle(runtime, on)?;
     each(calls, || repeat(calls, || runtime.get(&actor.nothing())))
-}
-
-fn made(ctx: &mut Ctx) -> Outcome<f64> {
-    let actors = ctx.size(ACTORS);
-    let runtime = kept(ctx)?;
-    let mut alive = Vec::new();
-    let made = rate(actors, || {
-        alive = (0..actors).map(|_| Idle::options().try_remote()).collect::<Result<Vec<_>, _>>()?;
-        let refs: Vec<ObjectRef<()>> = alive.iter().map(IdleHandle::nothing).collect();
-        get_all(runtime, &refs)?;
-        Ok(())
-    });
-    alive.iter().for_each(|actor| actor.kill());
-    made
 }
 
 /// A driver in a process of its own; it ends when its input is closed.

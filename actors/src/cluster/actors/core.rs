@@ -26,7 +26,9 @@ use bytes::Bytes;
 use self::phases::Phases;
 use crate::{
     cluster::{
-        wire::{ActorWhere, ClassId, ClassSpec, Demand, HostActor, JobCode, LeaseId, NewActor, ProcessId, WireArg},
+        wire::{
+            ActorWhere, ClassId, ClassSpec, Demand, Doors, HostActor, JobCode, LeaseId, NewActor, ProcessId, WireArg,
+        },
         work::Work,
     },
     options::SchedulingStrategy,
@@ -75,7 +77,7 @@ pub enum ActorEffect {
 struct Held {
     lease: LeaseId,
     host: ProcessId,
-    socket: Option<String>,
+    doors: Doors,
     up: bool,
 }
 
@@ -214,7 +216,7 @@ impl ActorCore {
         class: ClassId,
         lease: LeaseId,
         host: ProcessId,
-        socket: Option<String>,
+        doors: Doors,
         gpus: Vec<u32>,
         effects: &mut Vec<ActorEffect>,
     ) {
@@ -224,7 +226,7 @@ impl ActorCore {
         self.revision += 1;
         effects.push(unwanted(record, class, self.revision));
         let restarts_left = record.new.options.max_restarts.map(|max| max.saturating_sub(record.restarts.len() as u32));
-        self.phases.turn(actor, record, Phase::Held(Held { lease, host, socket, up: false }));
+        self.phases.turn(actor, record, Phase::Held(Held { lease, host, doors, up: false }));
         let hosted = HostActor {
             new: record.new.clone(),
             keeper,
@@ -402,15 +404,17 @@ impl ActorCore {
 /// Whether it may share a worker: it asks for nothing.
 fn is_light(record: &Record) -> bool {
     let new = &record.new;
-    new.spec.resources.is_empty() && new.strategy == SchedulingStrategy::Default && new.labels.is_empty()
+    new.spec.resources.is_empty()
+        && new.options.strategy == SchedulingStrategy::Default
+        && new.options.labels.is_empty()
 }
 
 fn class_of(record: &Record, on: Option<NodeId>) -> ClassSpec {
     let strategy = match on {
         Some(node) => SchedulingStrategy::NodeAffinity { node, soft: true },
-        None => record.new.strategy.clone(),
+        None => record.new.options.strategy.clone(),
     };
-    let (demand, labels) = (record.new.spec.resources.clone(), record.new.labels.clone());
+    let (demand, labels) = (record.new.spec.resources.clone(), record.new.options.labels.clone());
     let retriable = record.new.options.max_restarts.is_none_or(|max| max > 0);
     ClassSpec { demand, strategy, labels, near: None, retriable }
 }
@@ -436,7 +440,7 @@ fn tell_all(actor: ActorId, record: &Record, effects: &mut Vec<ActorEffect>) {
 
 fn place_of(phase: &Phase) -> ActorWhere {
     match phase {
-        Phase::Held(held) if held.up => ActorWhere::Alive { process: held.host, socket: held.socket.clone() },
+        Phase::Held(held) if held.up => ActorWhere::Alive { process: held.host, doors: held.doors.clone() },
         Phase::BackOff(_) => ActorWhere::Away { reason: "it is being restarted".to_owned() },
         _ => ActorWhere::Pending,
     }

@@ -12,7 +12,7 @@ use std::{
 use actinic_gcs::{ActorId, FunctionId, NodeId, ObjectId, TaskId};
 use rustc_hash::FxHashMap;
 
-use super::{ears::AnswerTo, CoreWorker, Imported};
+use super::{answers::AnswerTo, CoreWorker, Imported};
 use crate::{
     cluster::{
         calls::{tell_of_death, OnDeath, RemoteActor},
@@ -22,6 +22,7 @@ use crate::{
             ActorWhere, ActorWord, DataFrame, HostActor, LeaseId, NewActor, ProcessId, RunTask, ToNode, WireActor,
             WireArg, WireOutcome,
         },
+        workers::byline,
     },
     error::{TaskError, TaskErrorKind},
     panics,
@@ -259,9 +260,6 @@ impl CoreWorker {
             tell_of_death(watched.map(|(_, told)| told).unwrap_or_default(), exit);
         }
         let Some(actor) = self.actors.lock().known.get(&actor).and_then(Weak::upgrade) else { return };
-        if let ActorWhere::Alive { process, socket } = &place {
-            self.connect(*process, socket.as_deref());
-        }
         actor.on_place(place);
     }
 
@@ -318,6 +316,7 @@ impl CoreWorker {
     /// An actor is to live here.
     pub(super) fn host(self: &Arc<Self>, host: HostActor) {
         let (actor, lease, keeper) = (host.new.spec.id, host.lease, host.keeper);
+        byline::hosts(actor, &host.new.spec.class_name, host.new.spec.name.as_deref());
         self.actors.lock().hosted.insert(actor, Hosted { keeper, lease });
         let made = match self.classes.actors.get(&host.new.spec.class) {
             // Decoding runs code of the user's.
@@ -411,6 +410,7 @@ impl CoreWorker {
     /// An actor of this process is dead for good.
     pub fn hosted_down(&self, actor: ActorId, reason: &str, exit: Exit) {
         let Some(hosted) = self.actors.lock().hosted.remove(&actor) else { return };
+        byline::hosts_no_more(actor);
         let word = ActorWord::Down { actor, lease: hosted.lease, reason: reason.to_owned(), exit };
         self.to_keeper(hosted.keeper, word);
     }

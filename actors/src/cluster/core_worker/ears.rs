@@ -3,27 +3,21 @@
 //! Owns: handing each frame to whom it concerns. The node is heard on the engine's arbiter, another process on whichever
 //! thread reads its line. Decides nothing.
 
-use std::{
-    io::Write as _,
-    sync::{
-        atomic::{AtomicUsize, Ordering},
-        Arc, Weak,
-    },
-    time::Instant,
-};
+use std::sync::{Arc, Weak};
 
 use actinic_gcs::{ActorId, NodeId, ObjectId, TaskId};
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{CoreWorker, Imported, BUSY_TICK, IDLE_TICK, WORK_TICK};
+use super::{answers::AnswerTo, far::Later, CoreWorker, Way, BUSY_TICK, IDLE_TICK, WORK_TICK};
 use crate::{
-    cell::{Dependent, Waiter},
     cluster::{
-        lines::line::{Line, Listener},
+        lines::{
+            channel::Channel,
+            line::{Line, Listener},
+        },
         peer::{greeted, unix_halves, Hears, Liveness, Peer},
-        wire::{Caller, DataFrame, FromNode, LeaseId, ProcessId, RunTask, WireOutcome},
+        wire::{ActorWhere, Caller, ClassId, DataFrame, FromNode, LeaseId, ProcessId, RunTask, WireOutcome},
     },
     context,
     error::{TaskError, TaskErrorKind},
@@ -33,7 +27,6 @@ use crate::{
     },
     node::Node,
     panics,
-    task::Object,
 };
 
 impl CoreWorker {
@@ -58,6 +51,7 @@ impl CoreWorker {
             // Others reach it through the node then.
             Err(error) => tracing::warn!(%error, "no socket for other processes"),
         }
+        self.open_door();
         actix_rt::spawn(tick(self.clone()));
     }
 
@@ -97,6 +91,38 @@ impl CoreWorker {
         }
     }
 
+    /// A worker is leased, and there is a way to it.
+    pub(super) fn granted(self: &Arc<Self>, class: ClassId, lease: LeaseId, worker: ProcessId, gpus: Vec<u32>) {
+        let mut effects = Vec::new();
+        {
+            let mut state = self.state.lock();
+            if !gpus.is_empty() {
+                state.gpus.insert(lease, gpus);
+            }
+            let now = self.now();
+            state.submit.on_granted(now, class, lease, worker, &mut effects);
+        }
+        self.carry_out(effects);
+        self.tick.notify_one();
+    }
+
+    pub(super) fn recalled(self: &Arc<Self>, lease: LeaseId) {
+        let mut effects = Vec::new();
+        self.state.lock().submit.on_recalled(lease, &mut effects);
+        self.carry_out(effects);
+    }
+
+    fn hear_of_actor(self: &Arc<Self>, actor: ActorId, place: ActorWhere) {
+        self.forget_later(actor);
+        let there = match &place {
+            ActorWhere::Alive { process, doors } => self.reach(*process, doors, || Later::Actor(actor, place.clone())),
+            _ => true,
+        };
+        if there {
+            self.on_actor(actor, place);
+        }
+    }
+
     /// A task of another process is to run here.
     fn run(self: &Arc<Self>, from: ProcessId, lease: LeaseId, run: RunTask) {
         let Some(node) = self.engine() else { return };
@@ -122,34 +148,6 @@ impl CoreWorker {
             Err(error) => {
                 let _ =
                     self.to_process(from, &DataFrame::Done { lease, task: id, ran_us: 0, outcomes: vec![Err(error)] });
-            }
-        }
-    }
-
-    /// Sends back what becomes of a task or call that came from another process.
-    pub(super) fn answer_when_done(self: &Arc<Self>, owner: ProcessId, to: AnswerTo, imported: Imported) {
-        let Imported { task, objects } = imported;
-        let id = task.head().id;
-        let first = {
-            let mut running = self.running.lock();
-            running.insert(id, Arc::downgrade(&task));
-            running.len() == 1
-        };
-        if first {
-            self.tick.notify_one();
-        }
-        let completion = Arc::new(Completion {
-            core: self.clone(),
-            owner,
-            to,
-            task: id,
-            came: Instant::now(),
-            left: AtomicUsize::new(objects.len()),
-            objects: Mutex::new(objects.clone()),
-        });
-        for object in &objects {
-            if !object.register(Waiter::Dependent(completion.clone())) {
-                completion.clone().dependency_ready();
             }
         }
     }
@@ -199,22 +197,12 @@ impl CoreWorker {
         }
     }
 
-    /// Somebody wants an object of this process.
-    fn asked(self: &Arc<Self>, from: ProcessId, object: ObjectId) {
-        let Some(pinned) = self.pinned.lock().get(&object).cloned() else {
-            let lost = TaskErrorKind::OwnerDied { object: object.to_string(), reason: "it has been freed".to_owned() };
-            let _ = self.to_process(from, &DataFrame::Object { id: object, outcome: Err(lost.into()) });
-            return;
-        };
-        let telling = Arc::new(Telling { core: self.clone(), to: from, object: pinned.clone() });
-        if !pinned.register(Waiter::Dependent(telling.clone())) {
-            telling.dependency_ready();
-        }
-    }
-
     /// A process is gone.
     fn process_gone(self: &Arc<Self>, process: ProcessId, reason: &str) {
-        self.ways.lock().remove(&process);
+        self.coming.lock().remove(&process);
+        if let Some(Way::Direct(line)) = self.ways.lock().remove(&process) {
+            line.shut();
+        }
         let (mut effects, mut ref_effects) = (Vec::new(), Vec::new());
         {
             let mut state = self.state.lock();
@@ -250,7 +238,7 @@ impl CoreWorker {
         };
         self.objects.node_gone(node);
         let leased = self.state.lock().submit.workers_on(node);
-        let mut all: Vec<ProcessId> = on_node.into_iter().chain(leased).collect();
+        let mut all: Vec<ProcessId> = on_node.into_iter().chain(leased).chain(self.called_on(node)).collect();
         all.sort_unstable();
         all.dedup();
         for process in all {
@@ -270,81 +258,6 @@ pub(super) fn unknown_function(node: &Node) -> TaskError {
     .into()
 }
 
-/// What is answered.
-#[derive(Clone, Copy)]
-pub(super) enum AnswerTo {
-    /// A task, under a lease.
-    Task(LeaseId),
-    /// A call of an actor.
-    Call(ActorId),
-}
-
-impl AnswerTo {
-    fn frame(self, task: TaskId, ran_us: u64, outcomes: Vec<WireOutcome>) -> DataFrame {
-        match self {
-            Self::Task(lease) => DataFrame::Done { lease, task, ran_us, outcomes },
-            Self::Call(actor) => DataFrame::Answer { actor, task, outcomes },
-        }
-    }
-}
-
-/// Waits for the results of a task or call that came from another process, and sends them back.
-struct Completion {
-    core: Arc<CoreWorker>,
-    owner: ProcessId,
-    to: AnswerTo,
-    task: TaskId,
-    came: Instant,
-    left: AtomicUsize,
-    objects: Mutex<Vec<Arc<dyn Object>>>,
-}
-
-impl Dependent for Completion {
-    fn dependency_ready(self: Arc<Self>) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
-            return;
-        }
-        let objects = std::mem::take(&mut *self.objects.lock());
-        let now = Instant::now();
-        let before = std::mem::replace(&mut *self.core.last_done.lock(), now);
-        // Tasks of a lease run one after the other: this one began when it came, or when the one before ended.
-        let ran = now.duration_since(self.came.max(before));
-        let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
-        let idle = {
-            let mut running = self.core.running.lock();
-            if running.remove(&self.task).is_none() {
-                // It was given back.
-                return;
-            }
-            running.is_empty()
-        };
-        let outcomes = objects.iter().map(|object| self.core.outcome(object, self.owner)).collect();
-        let done = self.to.frame(self.task, ran_us, outcomes);
-        if let Err(error) = self.core.to_process_soon(self.owner, &done, idle) {
-            let outcomes = vec![Err(super::export::not_sent("a task", error))];
-            let _ = self.core.to_process(self.owner, &self.to.frame(self.task, ran_us, outcomes));
-        }
-    }
-}
-
-/// Waits for an object that another process has asked for.
-struct Telling {
-    core: Arc<CoreWorker>,
-    to: ProcessId,
-    object: Arc<dyn Object>,
-}
-
-impl Dependent for Telling {
-    fn dependency_ready(self: Arc<Self>) {
-        let id = self.object.id();
-        let outcome = self.core.answer(&self.object, self.to);
-        if let Err(error) = self.core.to_process(self.to, &DataFrame::Object { id, outcome }) {
-            let outcome = Err(super::export::not_sent("an object", error));
-            let _ = self.core.to_process(self.to, &DataFrame::Object { id, outcome });
-        }
-    }
-}
-
 /// What is heard of the node.
 struct NodeEars {
     core: Arc<CoreWorker>,
@@ -355,22 +268,16 @@ impl Hears for NodeEars {
         let core = &self.core;
         for frame in frames {
             match decode::<FromNode>(&frame)? {
-                FromNode::Granted { class, lease, worker, socket, gpus } => {
-                    core.connect(worker, socket.as_deref());
-                    let mut effects = Vec::new();
-                    {
-                        let mut state = core.state.lock();
-                        state.gpus.insert(lease, gpus);
-                        let now = core.now();
-                        state.submit.on_granted(now, class, lease, worker, &mut effects);
+                FromNode::Granted { class, lease, worker, doors, gpus } => {
+                    let later = || Later::Granted { class, lease, gpus: gpus.clone() };
+                    if core.reach(worker, &doors, later) {
+                        core.granted(class, lease, worker, gpus);
                     }
-                    core.carry_out(effects);
-                    core.tick.notify_one();
                 }
                 FromNode::Recall(lease) => {
-                    let mut effects = Vec::new();
-                    core.state.lock().submit.on_recalled(lease, &mut effects);
-                    core.carry_out(effects);
+                    if !core.recalled_later(lease) {
+                        core.recalled(lease);
+                    }
                 }
                 FromNode::Infeasible { class, reason } => {
                     let mut effects = Vec::new();
@@ -388,10 +295,10 @@ impl Hears for NodeEars {
                     }
                 }
                 FromNode::Object(news) => core.objects.hear(news),
-                FromNode::Output { process, stderr, text } => print(process, stderr, &text),
+                FromNode::Output(output) => super::print::print(&output),
                 FromNode::Host(host) => core.host(*host),
                 FromNode::EndActor { actor, reason, drain } => core.end_hosted(actor, &reason, drain),
-                FromNode::Actor { actor, place } => core.on_actor(actor, place),
+                FromNode::Actor { actor, place } => core.hear_of_actor(actor, place),
                 FromNode::Welcome(_) | FromNode::Refused(_) | FromNode::Status(_) => {}
             }
         }
@@ -402,17 +309,6 @@ impl Hears for NodeEars {
     fn closed(&mut self, reason: &str) {
         self.core.node_gone(reason);
     }
-}
-
-/// What a worker has written, with its name before each line.
-fn print(process: ProcessId, stderr: bool, text: &str) {
-    let mut all = String::with_capacity(text.len() + 32);
-    for line in text.lines() {
-        all.push_str(&format!("(worker {process}) {line}\n"));
-    }
-    // A closed output is no reason to end.
-    let _ =
-        if stderr { std::io::stderr().write_all(all.as_bytes()) } else { std::io::stdout().write_all(all.as_bytes()) };
 }
 
 /// What is heard of another process.
@@ -465,7 +361,10 @@ async fn greet(core: Arc<CoreWorker>, mut stream: UnixStream) {
         Ok(_) => return tracing::warn!("a caller is no process of the node"),
         Err(why) => return tracing::warn!(why, "a caller is not let in"),
     };
-    let line = stream.into_std().and_then(|stream| core.lines.add(stream, |line| ProcessEars::listener(&core, from, line)));
+    let line = stream
+        .into_std()
+        .and_then(Channel::unix)
+        .and_then(|channel| core.lines.add(channel, |line| ProcessEars::listener(&core, from, line)));
     match line {
         Ok(line) => core.called(from, &line),
         Err(error) => tracing::error!(%error, "a connection cannot be used"),

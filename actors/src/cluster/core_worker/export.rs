@@ -6,15 +6,15 @@
 
 use std::{
     any::Any,
-    sync::{Arc, Weak},
+    sync::{Arc, LazyLock, Weak},
 };
 
 use super::{ears::ProcessEars, CoreWorker, NotSent, Way};
 use crate::{
     cluster::{
         calls::RemoteActor,
+        lines::{channel::Channel, line::Line},
         objects::{AwayObject, Locator, Portable},
-        lines::line::Line,
         peer,
         refs::{ForeignRef, SharedRef},
         wire::{Caller, DataFrame, Greeting, ProcessId, ToNode, WireActor, WireRef, WireValue},
@@ -38,6 +38,8 @@ pub struct Imported {
     /// Its objects, in order.
     pub objects: Vec<Arc<dyn Object>>,
 }
+
+static NO_REFS: LazyLock<Arc<[AnyRef]>> = LazyLock::new(|| Arc::from([]));
 
 /// References, and which of them are handles to actors.
 type References = (Vec<WireRef>, Vec<(u32, WireActor)>);
@@ -132,10 +134,14 @@ impl CoreWorker {
                 None => self.receive(from, wire),
             }
         };
-        let refs: Vec<AnyRef> = refs.into_iter().enumerate().map(receive).collect();
+        // Most values have none, and would all allocate nothing at all.
+        let refs: Arc<[AnyRef]> = match refs.is_empty() {
+            true => NO_REFS.clone(),
+            false => refs.into_iter().enumerate().map(receive).collect(),
+        };
         match away {
-            Some(locator) => Portable::Away(self.objects.arrived(*locator, refs.into())),
-            None => Portable::Here(Parts { meta, buffers, refs: refs.into() }),
+            Some(locator) => Portable::Away(self.objects.arrived(*locator, refs)),
+            None => Portable::Here(Parts { meta, buffers, refs }),
         }
     }
 
@@ -198,9 +204,13 @@ impl CoreWorker {
         if let Some(way) = self.ways.lock().get(&to) {
             return way.clone();
         }
-        // Through the node, unless a socket is known: a grant names it, and processes of one node know each other's.
-        let socket = (to.node == self.me().node).then(|| self.socket_beside(to));
-        self.connect(to, socket.as_deref())
+        // Processes of one node know each other's sockets; the address of one of another node comes with a lease or an actor.
+        let beside = to.node == self.me().node && self.connect_beside(to, Some(&self.socket_beside(to)));
+        let mut ways = self.ways.lock();
+        match ways.get(&to) {
+            Some(way) if beside => way.clone(),
+            _ => ways.entry(to).or_insert(Way::ThroughNode).clone(),
+        }
     }
 
     /// The socket of a process of the same node.
@@ -209,28 +219,27 @@ impl CoreWorker {
         own.with_file_name(format!("p{}.sock", process.worker.0)).to_string_lossy().into_owned()
     }
 
-    /// Finds a way to a process: its own socket, if that is given and answers, else through the node.
-    pub(super) fn connect(self: &Arc<Self>, to: ProcessId, socket: Option<&str>) -> Way {
+    /// Finds the way to a process of this machine, if its socket is here and answers.
+    pub(super) fn connect_beside(self: &Arc<Self>, to: ProcessId, socket: Option<&str>) -> bool {
         let mut ways = self.ways.lock();
-        if let Some(way) = ways.get(&to) {
-            return way.clone();
+        if ways.contains_key(&to) {
+            return true;
         }
-        let way = match socket.map(|socket| self.call(to, socket)) {
-            Some(Ok(line)) => Way::Direct(line),
+        match socket.map(|socket| self.call(to, socket)) {
+            Some(Ok(line)) => drop(ways.insert(to, Way::Direct(line))),
             Some(Err(error)) => {
-                tracing::debug!(%to, %error, "a process is reached through the node");
-                Way::ThroughNode
+                tracing::debug!(%to, %error, "a process's socket does not answer here");
+                return false;
             }
-            None => Way::ThroughNode,
-        };
-        ways.insert(to, way.clone());
-        way
+            None => return false,
+        }
+        true
     }
 
     fn call(self: &Arc<Self>, to: ProcessId, socket: &str) -> std::io::Result<Arc<Line>> {
         let greeting = Greeting { version: PROTOCOL_VERSION, caller: Caller::Process(self.me()) };
         let stream = peer::call_unix(socket.as_ref(), &greeting)?;
-        self.lines.add(stream, |line| ProcessEars::listener(self, to, line))
+        self.lines.add(Channel::unix(stream)?, |line| ProcessEars::listener(self, to, line))
     }
 
     /// A process has called.

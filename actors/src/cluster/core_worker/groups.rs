@@ -3,6 +3,8 @@
 //! Owns: who waits for which, and the rows of the control store. Invariant: whoever waits is told once, and does not run under
 //! a lock.
 
+use std::sync::Arc;
+
 use actinic_gcs::{spec::PlacementGroupSpec, PlacementGroupId};
 
 use super::{disconnected, CoreWorker};
@@ -28,8 +30,15 @@ impl CoreWorker {
         self.to_node(&ToNode::Group(GroupAsk::Create(request)));
     }
 
-    /// Gives a group back, once its tasks are done.
-    pub fn remove_group(&self, group: PlacementGroupId) {
+    /// Gives a group back. What runs in it ends.
+    pub fn remove_group(self: &Arc<Self>, group: PlacementGroupId) {
+        let mut effects = Vec::new();
+        {
+            let mut state = self.state.lock();
+            state.submit.on_group_removed(group, &mut effects);
+            state.submit.settle(&mut effects);
+        }
+        self.carry_out(effects);
         self.to_node(&ToNode::Group(GroupAsk::Remove(group)));
         let waiting = self.groups.lock().remove(&group).flatten();
         if let Some(node) = self.engine() {

@@ -1,12 +1,11 @@
 //! One line: a connection to another process that any thread may read and write.
 //!
-//! Owns: its socket, what has come in and is no whole frame yet, what waits to go out. Does not own who reads it when
+//! Owns: its channel, what has come in and is no whole frame yet, what waits to go out. Does not own who reads it when
 //! ([`super::Lines`]), nor what frames mean ([`Listener`]). Invariants: frames are heard one after the other, in the order in
 //! which they came; to send never waits, and what waits to be sent is bounded; the end is told once.
 
 use std::{
-    io::{ErrorKind, Read, Write},
-    net::Shutdown,
+    io::ErrorKind,
     sync::{
         atomic::{AtomicBool, Ordering},
         Arc, Weak,
@@ -14,18 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, BytesMut};
-use mio::net::UnixStream;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::Lines;
+use super::{channel::Channel, Lines};
 use crate::{
     cluster::peer::{NotSent, OUTGOING_BYTES_MAX},
-    gcs_net::{
-        outbox::{encode_frame, Unsent},
-        wire::{frame_bytes, FrameError, FRAME_BYTES_MAX, LENGTH_BYTES},
-    },
+    gcs_net::wire::{frame_bytes, FrameError, FRAME_BYTES_MAX, LENGTH_BYTES},
 };
 
 /// Room for one read.
@@ -58,7 +52,9 @@ struct Incoming {
 
 #[derive(Default)]
 struct Outgoing {
-    waiting: BytesMut,
+    /// What waits, behind what is written.
+    bytes: Vec<u8>,
+    written: usize,
     /// Since when the socket takes nothing.
     blocked_since: Option<Instant>,
     /// Whether it stands in the list of those to be written.
@@ -68,7 +64,7 @@ struct Outgoing {
 
 /// One line.
 pub struct Line {
-    socket: UnixStream,
+    channel: Channel,
     pub(super) token: usize,
     incoming: Mutex<Incoming>,
     /// Something may have come since the reader looked.
@@ -79,13 +75,13 @@ pub struct Line {
 
 impl Line {
     pub(super) fn new(
-        socket: UnixStream,
+        channel: Channel,
         token: usize,
         listener: impl FnOnce(&Weak<Self>) -> Box<dyn Listener>,
         lines: &Arc<Lines>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
-            socket,
+            channel,
             token,
             incoming: Mutex::new(Incoming { buffer: Buffer::default(), listener: listener(this), told: false }),
             readable: AtomicBool::new(false),
@@ -95,9 +91,9 @@ impl Line {
     }
 
     /// Ends it; its reader tells of that.
-    pub(super) fn shut(&self) {
+    pub fn shut(&self) {
         drop_all(&mut self.outgoing.lock());
-        let _ = self.socket.shutdown(Shutdown::Both);
+        self.channel.shut();
     }
 
     // --- out -------------------------------------------------------------------------------------------------------
@@ -112,14 +108,11 @@ impl Line {
             // Whoever hears of the end sees to what was lost with it.
             return Ok(());
         }
-        if outgoing.waiting.len() > OUTGOING_BYTES_MAX {
+        if outgoing.waiting() > OUTGOING_BYTES_MAX {
             return Err(NotSent::Full);
         }
-        encode_frame(&mut outgoing.waiting, |bytes| {
-            use bytes::BufMut;
-            rmp_serde::encode::write(&mut bytes.writer(), frame).map_err(|_| Unsent::Unencodable)
-        })?;
-        if now || outgoing.waiting.len() >= WRITE_BYTES {
+        outgoing.encode(frame)?;
+        if now || outgoing.waiting() >= WRITE_BYTES {
             self.write(&mut outgoing);
         } else if !outgoing.listed {
             outgoing.listed = true;
@@ -134,7 +127,7 @@ impl Line {
     /// Bytes that are not written yet.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
-        self.outgoing.lock().waiting.len()
+        self.outgoing.lock().waiting()
     }
 
     /// Writes what waits, if the socket takes it.
@@ -143,16 +136,21 @@ impl Line {
         if listed {
             outgoing.listed = false;
         }
-        if !outgoing.waiting.is_empty() {
+        if outgoing.waiting() > 0 || outgoing.blocked_since.is_some() {
             self.write(&mut outgoing);
         }
     }
 
     fn write(&self, outgoing: &mut Outgoing) {
-        while !outgoing.waiting.is_empty() {
-            match (&self.socket).write(&outgoing.waiting) {
+        loop {
+            let written = match outgoing.waiting() {
+                0 => self.channel.flush().map(|()| 0),
+                _ => self.channel.write(&outgoing.bytes[outgoing.written..]),
+            };
+            match written {
+                Ok(0) if outgoing.waiting() == 0 => break,
                 Ok(written) => {
-                    outgoing.waiting.advance(written);
+                    outgoing.written += written;
                     outgoing.blocked_since = None;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -164,8 +162,10 @@ impl Line {
                 Err(_) => return drop_all(outgoing),
             }
         }
-        if outgoing.waiting.capacity() > KEPT_BYTES_MAX {
-            outgoing.waiting = BytesMut::new();
+        (outgoing.written, outgoing.blocked_since) = (0, None);
+        outgoing.bytes.clear();
+        if outgoing.bytes.capacity() > KEPT_BYTES_MAX {
+            outgoing.bytes = Vec::new();
         }
     }
 
@@ -181,7 +181,7 @@ impl Line {
     // --- in --------------------------------------------------------------------------------------------------------
 
     /// Something may have come: reads and hears all of it, unless another thread does, which then goes on.
-    pub(super) fn serve(&self) {
+    pub fn serve(&self) {
         self.readable.store(true, Ordering::Release);
         loop {
             let Some(mut incoming) = self.incoming.try_lock() else { return };
@@ -205,11 +205,10 @@ impl Line {
             let total = frame_bytes(incoming.buffer.filled(), FRAME_BYTES_MAX).map_err(|error| error.to_string())?;
             let missing = total.unwrap_or(0).saturating_sub(incoming.buffer.filled().len());
             let room = incoming.buffer.room(missing.clamp(READ_BYTES, READ_BYTES_MAX));
-            let drained = match (&self.socket).read(room) {
+            let drained = match self.channel.read(room) {
                 Ok(0) => return Err("its connection was closed".to_owned()),
                 Ok(read) => {
-                    // Of a stream nothing is left where less came than there was room for (epoll(7)).
-                    let drained = read < room.len();
+                    let drained = read < room.len() && self.channel.is_drained_by_a_short_read();
                     incoming.buffer.end += read;
                     drained
                 }
@@ -288,8 +287,35 @@ impl Buffer {
     }
 }
 
+impl Outgoing {
+    fn waiting(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
+    /// Adds a frame, or nothing.
+    fn encode(&mut self, frame: &impl Serialize) -> Result<(), NotSent> {
+        if self.written > KEPT_BYTES_MAX {
+            // One who is slow to read should not have all that it ever read kept for it.
+            self.bytes.drain(..std::mem::take(&mut self.written));
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; LENGTH_BYTES]);
+        let encoded = rmp_serde::encode::write(&mut self.bytes, frame).map_err(|_| NotSent::Unencodable);
+        let bytes = self.bytes.len() - start - LENGTH_BYTES;
+        let encoded = encoded.and(if bytes > FRAME_BYTES_MAX { Err(NotSent::TooLong { bytes }) } else { Ok(()) });
+        match encoded {
+            Ok(()) => {
+                let length = u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
+                self.bytes[start..start + LENGTH_BYTES].copy_from_slice(&length);
+            }
+            Err(_) => self.bytes.truncate(start),
+        }
+        encoded
+    }
+}
+
 fn drop_all(outgoing: &mut Outgoing) {
-    outgoing.waiting = BytesMut::new();
+    (outgoing.bytes, outgoing.written) = (Vec::new(), 0);
     outgoing.blocked_since = None;
     outgoing.closed = true;
 }

@@ -18,6 +18,7 @@
 
 mod bundles;
 mod demands;
+mod doomed;
 mod grant;
 mod look;
 mod spill;
@@ -83,6 +84,8 @@ pub enum LocalEffect {
     Ended(LeaseId),
     /// Ask the owner for a lease.
     Recall(ProcessId, LeaseId),
+    /// End a worker, and what it runs, for this reason.
+    Kill(ProcessId, String),
     /// Tell a global scheduler.
     Spill(Box<Spilled>),
     /// Tell a certain node.
@@ -154,6 +157,8 @@ struct Granted {
     /// How many CPUs it asks for.
     cpu_demand: ResourceSet,
     lends: bool,
+    /// The placement group that it is for.
+    group: Option<PlacementGroupId>,
     /// The bundle that it is in, as the placement core calls it.
     bundle: Option<PlacementGroupId>,
     worker: Option<ProcessId>,
@@ -388,6 +393,7 @@ impl LocalCore {
     pub fn dispatch(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
         self.wanted.forget_late(now);
         self.forget_uncommitted(now);
+        self.end_doomed(now, effects);
         self.take_cpus_back();
         self.place_in_groups(now, effects);
         self.grant_in_turn(now, effects);

@@ -80,7 +80,10 @@ impl Hears for ProcessEars {
                 }
                 ToNode::Blocked(lease) => self.shared.local(LocalEvent::Blocked(lease)),
                 ToNode::Unblocked(lease) => self.shared.local(LocalEvent::Unblocked(lease)),
-                ToNode::Ready => self.shared.pool(PoolEvent::Ready(self.process.worker)),
+                ToNode::Ready { address } => {
+                    self.shared.reached_at(self.process, address);
+                    self.shared.pool(PoolEvent::Ready(self.process.worker));
+                }
                 ToNode::Actor { keeper, word } => self.to_keeper(keeper, word),
                 ToNode::Relay { to, body } => {
                     self.shared.hub.to_process(to, FromNode::Relay { from: self.process, body });

@@ -23,6 +23,7 @@
 
 mod alarms;
 mod class;
+mod groups;
 mod held;
 mod look;
 pub mod pace;
@@ -212,6 +213,9 @@ impl<T: Queued + Clone> SubmitCore<T> {
     /// A task is ready. Call [`SubmitCore::settle`] after a batch.
     pub fn on_submit(&mut self, class: ClassId, task: T, effects: &mut Vec<SubmitEffect<T>>) {
         let Some(of) = self.classes.get_mut(&class) else { return };
+        if let Some(why) = of.over {
+            return effects.push(SubmitEffect::Infeasible(task, why.to_owned()));
+        }
         self.submitted += 1;
         let measure = of.pace.enter(task.function());
         let inputs = Some(task.inputs()).filter(|inputs| !inputs.is_empty()).map(Box::new);

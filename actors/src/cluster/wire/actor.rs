@@ -2,18 +2,12 @@
 //!
 //! Owns: the records. Invariant: what is said under a lease is heard as long as the actor has that lease, and no longer.
 
-use actinic_gcs::{
-    spec::{ActorSpec, LabelSelector},
-    ActorId, NodeId, TaskId,
-};
+use actinic_gcs::{spec::ActorSpec, ActorId, NodeId, TaskId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{LeaseId, ProcessId, WireArg};
-use crate::{
-    options::{HostedOptions, SchedulingStrategy},
-    supervision::Exit,
-};
+use super::{Doors, LeaseId, ProcessId, WireArg};
+use crate::{options::ActorOptions, supervision::Exit};
 
 /// An actor, as its creator asks for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,12 +18,8 @@ pub struct NewActor {
     pub owner: ProcessId,
     /// The task that made it.
     pub parent: TaskId,
-    /// Where it may live.
-    pub strategy: SchedulingStrategy,
-    /// What must hold of its node's labels.
-    pub labels: LabelSelector,
-    /// How it is to be run.
-    pub options: HostedOptions,
+    /// Where it may live, and how it is to be run. What it holds and how it is found is in its spec.
+    pub options: ActorOptions,
 }
 
 /// What a worker needs to run an actor.
@@ -60,8 +50,8 @@ pub enum ActorWhere {
     Alive {
         /// Which.
         process: ProcessId,
-        /// Its socket, where that can be reached.
-        socket: Option<String>,
+        /// Where that is reached directly.
+        doors: Doors,
     },
     /// It was lost and is on its way up again.
     Away {

@@ -1,7 +1,7 @@
 //! One worker process, from its start to its end.
 //!
-//! Owns: its command line and environment, and passing on what it writes, whole lines at a time. Invariant: what is passed
-//! on at once is bounded, and a line that is too long is cut into several.
+//! Owns: its command line and environment, and seeing its end. What it writes is passed on by [`Writer`]. Invariant: nothing
+//! of a worker outlives it for longer than [`GRACE`].
 
 use std::{
     io,
@@ -13,21 +13,19 @@ use std::{
 use actinic_gcs::WorkerId;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
     process::{Child, Command},
     sync::oneshot,
     time::timeout,
 };
 
+use super::{byline::Byline, output::Writer};
 use crate::cluster::{
     node::NodeShared,
-    wire::{FromNode, JobCode, ProcessId},
+    wire::{JobCode, ProcessId},
 };
 
 /// Tells a process what it is to be.
 pub const ROLE: &str = "ACTINIC_PROCESS";
-/// Bytes of output passed on at once.
-const OUTPUT_BYTES_MAX: usize = 32 << 10;
 /// How long a worker whose input was closed may take to end before it is killed.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -48,7 +46,9 @@ pub enum Role {
     Node(Box<crate::cluster::node::NodeSettings>),
 }
 
-pub(super) fn start(shared: &NodeShared, worker: WorkerId, code: &JobCode) -> io::Result<Child> {
+pub(super) fn start(shared: &NodeShared, worker: WorkerId, code: &JobCode) -> io::Result<(Child, Option<Byline>)> {
+    let byline = Byline::make(&shared.folder.socket(), worker)
+        .inspect_err(|error| tracing::warn!(%error, "a worker's lines will not bear the names of its tasks"));
     let role = Role::Worker { socket: shared.folder.socket().to_string_lossy().into_owned(), worker };
     let mut command = Command::new(shared.exes.path(code.exe));
     if std::path::Path::new(&code.cwd).is_dir() {
@@ -66,29 +66,30 @@ pub(super) fn start(shared: &NodeShared, worker: WorkerId, code: &JobCode) -> io
     for _ in 0..BUSY_MAX {
         match command.spawn() {
             Err(error) if error.raw_os_error() == Some(libc::ETXTBSY) => std::thread::sleep(Duration::from_millis(2)),
-            started => return started,
+            started => return Ok((started?, byline.ok())),
         }
     }
-    command.spawn()
+    Ok((command.spawn()?, byline.ok()))
 }
 
 /// Passes on what the process writes until it ends, or until nobody needs it any more; gives how it ended.
 pub(super) async fn attend(
     mut child: Child,
+    byline: Option<Byline>,
     stopped: oneshot::Receiver<()>,
     shared: &Arc<NodeShared>,
     worker: WorkerId,
     driver: ProcessId,
 ) -> Result<ExitStatus, String> {
-    let process = ProcessId { node: shared.spec.id, worker };
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let outputs: Vec<_> = [
-        stdout.map(|out| actix_rt::spawn(pass_on(out, shared.clone(), process, driver, false))),
-        stderr.map(|out| actix_rt::spawn(pass_on(out, shared.clone(), process, driver, true))),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let worker = ProcessId { node: shared.spec.id, worker };
+    let writer = Arc::new(Writer { shared: shared.clone(), worker, driver, byline });
+    let stdout = child.stdout.take().and_then(|out| out.into_owned_fd().ok());
+    let stderr = child.stderr.take().and_then(|out| out.into_owned_fd().ok());
+    let outputs: Vec<_> = [stdout.map(|out| (out, false)), stderr.map(|out| (out, true))]
+        .into_iter()
+        .flatten()
+        .map(|(out, stderr)| actix_rt::spawn(writer.clone().pass_on(out, stderr)))
+        .collect();
     let input = child.stdin.take();
     let ended = tokio::select! {
         ended = child.wait() => ended,
@@ -109,35 +110,4 @@ pub(super) async fn attend(
         let _ = timeout(GRACE, output).await;
     }
     ended.map_err(|error| format!("its end could not be seen: {error}"))
-}
-
-async fn pass_on(
-    mut from: impl AsyncRead + Unpin,
-    shared: Arc<NodeShared>,
-    process: ProcessId,
-    driver: ProcessId,
-    stderr: bool,
-) {
-    let mut bytes = Vec::new();
-    let mut part = vec![0; OUTPUT_BYTES_MAX];
-    while let Ok(read) = from.read(&mut part).await {
-        if read == 0 {
-            break;
-        }
-        bytes.extend_from_slice(&part[..read]);
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let whole = if whole == 0 && bytes.len() >= OUTPUT_BYTES_MAX { bytes.len() } else { whole };
-        if whole > 0 {
-            tell(&shared, process, driver, stderr, &bytes[..whole]);
-            bytes.drain(..whole);
-        }
-    }
-    if !bytes.is_empty() {
-        tell(&shared, process, driver, stderr, &bytes);
-    }
-}
-
-fn tell(shared: &NodeShared, process: ProcessId, driver: ProcessId, stderr: bool, bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
-    shared.hub.to_process(driver, FromNode::Output { process, stderr, text });
 }

@@ -6,8 +6,9 @@ use std::{
 };
 
 use actinic_gcs::replica::Bootstrap;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::CertificateParams;
 
+use self::pki::{Issued, Pki};
 use super::{
     intruders::{refusal_of, told},
     *,
@@ -17,6 +18,9 @@ use crate::gcs_net::{
     tls::{Fingerprint, Identity, JoinToken, Tls, TlsFiles, TlsTrouble, TokenError},
     AdminAsk,
 };
+
+#[path = "../../../../tests/support/pki.rs"]
+mod pki;
 
 /// How long a clear answer may take.
 const SECONDS: Duration = Duration::from_secs(5);
@@ -113,75 +117,52 @@ fn the_certificate_is_handed_to_those_who_have_the_secret() {
     assert!(matches!(refused, NetError::Refused { refusal: Refusal::NoIdentity, .. }), "{refused}");
 }
 
-/// A CA of an operator's own, and where its files are.
-struct Pki {
-    folder: tempfile::TempDir,
-    params: CertificateParams,
-    key: KeyPair,
+fn files(Issued { ca, cert, key }: Issued) -> TlsFiles {
+    TlsFiles { ca, cert, key }
 }
 
-impl Pki {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let (folder, key) = (tempfile::tempdir().unwrap(), KeyPair::generate().unwrap());
-        std::fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-        Self { folder, params, key }
-    }
-
-    fn issue(&self, name: &str, host: &str, change: impl FnOnce(&mut CertificateParams)) -> TlsFiles {
-        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-        change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        let cert = params.signed_by(&key, &Issuer::from_params(&self.params, &self.key)).unwrap();
-        let at = |what: &str| self.folder.path().join(format!("{name}.{what}"));
-        std::fs::write(at("cert"), cert.pem()).unwrap();
-        std::fs::write(at("key"), key.serialize_pem()).unwrap();
-        TlsFiles { ca: self.folder.path().join("ca.pem"), cert: at("cert"), key: at("key") }
-    }
-}
-
-fn by_files(files: &TlsFiles) -> Membership {
+fn by_files(issued: Issued) -> Membership {
+    let files = &files(issued);
     Membership::new(7, None).unwrap().with_tls(Tls::of_files(files).unwrap())
 }
 
 #[test]
 fn certificates_of_a_pki_do_without_a_token() {
     let pki = Pki::new();
-    let cluster = alone(by_files(&pki.issue("node", "127.0.0.1", |_| {})));
+    let cluster = alone(by_files(pki.issue("node", "127.0.0.1", |_| {})));
     let address = cluster.addresses[0];
-    let of_client = by_files(&pki.issue("client", "client.example", |_| {}));
+    let of_client = by_files(pki.issue("client", "client.example", |_| {}));
     let client = RemoteGcs::connect(&of_client, vec![vec![address.to_string()]]).unwrap();
     client.write(put("a", "1")).unwrap();
     let refused = ask_identity(&address.to_string(), &of_client).unwrap_err();
     assert!(matches!(refused, NetError::Refused { refusal: Refusal::NoIdentity, .. }), "{refused}");
     // By the same name, a stranger's CA.
     let strange = Pki::new();
-    let mut of_stranger = strange.issue("client", "client.example", |_| {});
-    let trouble = trouble_of(address, &by_files(&of_stranger));
+    let issue = || strange.issue("client", "client.example", |_| {});
+    let trouble = trouble_of(address, &by_files(issue()));
     assert!(matches!(trouble, NetError::Tls { source: TlsTrouble::Issuer, .. }), "{trouble}");
     // One who trusts the listener, and has a certificate of another CA.
-    of_stranger.ca = pki.folder.path().join("ca.pem");
-    let trouble = trouble_of(address, &by_files(&of_stranger));
+    let of_stranger = Issued { ca: pki.at("ca.pem"), ..issue() };
+    let trouble = trouble_of(address, &by_files(of_stranger));
     assert!(matches!(trouble, NetError::Tls { source: TlsTrouble::Refused(_), .. }), "{trouble}");
     let expired = pki.issue("old", "client.example", |params| params.not_after = rcgen::date_time_ymd(2001, 1, 1));
-    let trouble = trouble_of(address, &by_files(&expired));
+    let trouble = trouble_of(address, &by_files(expired));
     assert!(matches!(trouble, NetError::Tls { source: TlsTrouble::Refused(_), .. }), "{trouble}");
 }
 
 #[test]
 fn a_certificate_for_another_host_is_not_taken() {
     let pki = Pki::new();
-    let cluster = alone(by_files(&pki.issue("node", "10.9.8.7", |_| {})));
-    let trouble = trouble_of(cluster.addresses[0], &by_files(&pki.issue("client", "client.example", |_| {})));
+    let cluster = alone(by_files(pki.issue("node", "10.9.8.7", |_| {})));
+    let trouble = trouble_of(cluster.addresses[0], &by_files(pki.issue("client", "client.example", |_| {})));
     assert!(matches!(trouble, NetError::Tls { source: TlsTrouble::Name, .. }), "{trouble}");
 }
 
 #[test]
 fn a_file_that_is_no_certificate_is_named() {
     let pki = Pki::new();
-    let mut files = pki.issue("node", "127.0.0.1", |_| {});
-    files.cert = pki.folder.path().join("absent.pem");
+    let mut files = files(pki.issue("node", "127.0.0.1", |_| {}));
+    files.cert = pki.at("absent.pem");
     let refused = Tls::of_files(&files).unwrap_err().to_string();
     assert!(refused.contains("absent.pem"), "{refused}");
     std::fs::write(&files.cert, "no certificate").unwrap();

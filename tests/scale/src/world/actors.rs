@@ -11,7 +11,7 @@ use actinic_actors::{
         local::LocalEvent,
         wire::{ActorWhere, ActorWord, FromNode, JobCode, NewActor, NodeFrame, ProcessId, ToNode},
     },
-    options::{HostedOptions, OverflowPolicy, SchedulingStrategy},
+    options::ActorOptions,
     supervision::{Backoff, Exit, RestartPolicy},
 };
 use actinic_gcs::{
@@ -74,20 +74,14 @@ fn actor_of(job: JobId, number: u32, owner: ProcessId) -> NewActor {
         resources: ResourceSet::new(),
         owner: None,
     };
-    let options = HostedOptions {
-        restart_window: None,
+    let options = ActorOptions {
         max_restarts: Some(0),
         restart_policy: RestartPolicy::OnFailure,
         backoff: Backoff::NONE,
-        max_task_retries: 0,
-        max_concurrency: None,
-        concurrency_groups: Vec::new(),
         max_pending_calls: 10,
-        overflow: OverflowPolicy::Fail,
-        checkpoint_every: None,
+        ..ActorOptions::default()
     };
-    let (strategy, labels) = (SchedulingStrategy::Default, Default::default());
-    NewActor { spec, owner, parent: TaskId::driver(job), strategy, labels, options }
+    NewActor { spec, owner, parent: TaskId::driver(job), options }
 }
 
 impl World {
@@ -173,8 +167,8 @@ impl World {
         let mut effects = Vec::new();
         self.meter.timed(Core::Actors, || match word {
             KeeperWord::Gone(process, reason) => core.on_gone(now, process, &reason, &mut effects),
-            KeeperWord::Heard(FromNode::Granted { class, lease, worker, socket, gpus }) => {
-                core.on_granted(class, lease, worker, socket, gpus, &mut effects);
+            KeeperWord::Heard(FromNode::Granted { class, lease, worker, doors, gpus }) => {
+                core.on_granted(class, lease, worker, doors, gpus, &mut effects);
             }
             KeeperWord::Heard(FromNode::Infeasible { class, reason }) => {
                 core.on_infeasible(class, &reason, &mut effects);

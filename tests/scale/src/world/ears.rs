@@ -225,7 +225,7 @@ impl World {
                 self.tell_local_at(at, MAIN, ready, LocalEvent::Return(lease));
             }
             Up::Frame(ToNode::Return(lease)) => self.to_node(at, lease.node, NodeFrame::Return(lease)),
-            Up::Frame(ToNode::Ready) => self.tell_pool(at, MAIN, PoolEvent::Ready(id.worker)),
+            Up::Frame(ToNode::Ready { .. }) => self.tell_pool(at, MAIN, PoolEvent::Ready(id.worker)),
             Up::Frame(ToNode::Blocked(lease)) => self.tell_local(at, MAIN, LocalEvent::Blocked(lease)),
             Up::Frame(ToNode::Unblocked(lease)) => self.tell_local(at, MAIN, LocalEvent::Unblocked(lease)),
             Up::Frame(ToNode::Object(ask)) => self.tell_objects(at, ObjectWord::Event(ObjectEvent::Ask(id, ask))),

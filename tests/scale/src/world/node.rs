@@ -24,7 +24,7 @@ use actinic_actors::{
             pull::core::{PullCore, PullLimits},
             table::core::TableCore,
         },
-        wire::{FromNode, JobCode, NodeFrame, NodeLoad, ProcessId, Spilled},
+        wire::{Doors, FromNode, JobCode, NodeFrame, NodeLoad, ProcessId, Spilled},
         workers::{core::PoolCore, PoolEvent},
     },
     placement::NodeResources,
@@ -268,9 +268,14 @@ impl World {
                 }
                 LocalEffect::Ended(lease) => self.tell_pool(at, SCHEDULING, PoolEvent::Ended(lease)),
                 LocalEffect::Grant { owner, class, lease, worker, gpus } => {
-                    self.to_process(at, owner, FromNode::Granted { class, lease, worker, socket: None, gpus });
+                    self.to_process(
+                        at,
+                        owner,
+                        FromNode::Granted { class, lease, worker, doors: Doors::default(), gpus },
+                    );
                 }
                 LocalEffect::Recall(owner, lease) => self.to_process(at, owner, FromNode::Recall(lease)),
+                LocalEffect::Kill(worker, _) => self.kill(at, worker.worker),
                 LocalEffect::Infeasible(owner, class, reason) => {
                     self.to_process(at, owner, FromNode::Infeasible { class, reason });
                 }

@@ -111,6 +111,6 @@ impl World {
             return;
         };
         let number = self.add_process(at, ProcessId { node: node.id, worker }, code);
-        self.send_up(number, Up::Frame(ToNode::Ready));
+        self.send_up(number, Up::Frame(ToNode::Ready { address: None }));
     }
 }

@@ -10,7 +10,7 @@ use actinic_gcs::{
 
 use super::{unwanted, ActorCore, ActorEffect, Phase, DEAD_MAX};
 use crate::{
-    cluster::wire::{ActorWhere, ProcessId},
+    cluster::wire::{ActorWhere, LeaseId, ProcessId},
     supervision::{Exit, RestartPolicy},
 };
 
@@ -40,6 +40,15 @@ impl ActorCore {
                     self.phases.turn(*actor, record, again);
                 }
             }
+        }
+    }
+
+    /// An actor's lease is wanted back, since its placement group is gone: so is the actor.
+    pub fn on_recalled(&mut self, lease: LeaseId, effects: &mut Vec<ActorEffect>) {
+        let of_lease = |phase: &Phase| matches!(phase, Phase::Held(held) if held.lease == lease);
+        let actor = self.actors.iter().find(|(_, record)| of_lease(&record.phase)).map(|(actor, _)| *actor);
+        if let Some(actor) = actor {
+            self.on_end(actor, "its placement group was removed", false, effects);
         }
     }
 

@@ -6,11 +6,7 @@ use actinic_gcs::{
 };
 
 use super::*;
-use crate::{
-    cluster::wire::ExeHash,
-    options::{HostedOptions, OverflowPolicy},
-    supervision::{Backoff, RestartPolicy},
-};
+use crate::{cluster::wire::ExeHash, options::ActorOptions, supervision::Backoff};
 
 const HERE: NodeId = NodeId(1);
 const THERE: NodeId = NodeId(2);
@@ -53,20 +49,8 @@ fn new(id: u128, max_restarts: Option<u32>) -> NewActor {
         resources: ResourceSet::new(),
         owner: None,
     };
-    let options = HostedOptions {
-        restart_window: None,
-        max_restarts,
-        restart_policy: RestartPolicy::OnFailure,
-        backoff: Backoff::NONE,
-        max_task_retries: 0,
-        max_concurrency: None,
-        concurrency_groups: Vec::new(),
-        max_pending_calls: 10,
-        overflow: OverflowPolicy::Fail,
-        checkpoint_every: None,
-    };
-    let labels = Default::default();
-    NewActor { spec, owner: owner(), parent: TaskId(0), strategy: SchedulingStrategy::Default, labels, options }
+    let options = ActorOptions { max_restarts, backoff: Backoff::NONE, ..ActorOptions::default() };
+    NewActor { spec, owner: owner(), parent: TaskId(0), options }
 }
 
 struct World {
@@ -110,7 +94,7 @@ impl World {
             self.leases += 1;
             let lease = LeaseId { node, number: self.leases };
             let host = process(node, worker);
-            self.core.on_granted(demand.class, lease, host, None, Vec::new(), &mut self.effects);
+            self.core.on_granted(demand.class, lease, host, Doors::default(), Vec::new(), &mut self.effects);
             granted.push(lease);
         }
         granted
@@ -219,7 +203,7 @@ fn a_killed_actor_gives_up_its_demand() {
 fn a_lease_that_nobody_wants_any_more_goes_back() {
     let mut world = World::new();
     let lease = LeaseId { node: HERE, number: 9 };
-    world.core.on_granted(ClassId(4), lease, process(HERE, 5), None, Vec::new(), &mut world.effects);
+    world.core.on_granted(ClassId(4), lease, process(HERE, 5), Doors::default(), Vec::new(), &mut world.effects);
     assert_eq!(world.take(), [ActorEffect::Return(lease)]);
 }
 
@@ -252,4 +236,20 @@ fn a_node_that_is_lost_while_an_actor_is_placed_there_is_replaced_by_another() {
     world.core.on_node_gone(Millis(1), THERE, "cut", &mut world.effects);
     world.core.on_time(Millis(RETELL_MS), &mut world.effects);
     assert!(strategies(&world.take()).iter().all(|node| *node == HERE));
+}
+
+#[test]
+fn an_actor_whose_lease_is_wanted_back_ends_and_is_not_made_again() {
+    let mut world = World::new();
+    world.make(1, None);
+    let lease = world.grant(5)[0];
+    world.core.on_up(ActorId(1), lease, &mut world.effects);
+    world.take();
+    world.core.on_recalled(lease, &mut world.effects);
+    let effects = world.take();
+    assert!(effects.contains(&ActorEffect::Return(lease)), "{effects:?}");
+    let end = |effect: &ActorEffect| matches!(effect, ActorEffect::End { reason, drain: false, .. } if reason.contains("placement group"));
+    assert!(effects.iter().any(end), "{effects:?}");
+    assert!(matches!(&told(&effects, owner())[..], [ActorWhere::Dead { .. }]));
+    assert!(world.core.is_empty());
 }

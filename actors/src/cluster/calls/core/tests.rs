@@ -6,7 +6,7 @@ use std::rc::Rc;
 use actinic_gcs::{NodeId, WorkerId};
 
 use super::*;
-use crate::supervision::Exit;
+use crate::{cluster::wire::Doors, supervision::Exit};
 
 struct State {
     id: TaskId,
@@ -67,7 +67,7 @@ fn call(id: u128, retries: u32) -> Fake {
 }
 
 fn at(worker: u32) -> ActorWhere {
-    ActorWhere::Alive { process: ProcessId { node: NodeId(1), worker: WorkerId(worker) }, socket: None }
+    ActorWhere::Alive { process: ProcessId { node: NodeId(1), worker: WorkerId(worker) }, doors: Doors::default() }
 }
 
 fn sent(effects: &mut Vec<CallEffect<Fake>>) -> Vec<u128> {

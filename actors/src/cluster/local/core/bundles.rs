@@ -20,6 +20,8 @@ use crate::{
 
 /// How long bundles are kept that were taken and not committed.
 pub(super) const PREPARED_MS_MAX: u64 = 10_000;
+/// What is said of whatever was in a group that is gone.
+pub(super) const REMOVED: &str = "its placement group was removed";
 /// Groups that were removed and are remembered as such.
 const GONE_MAX: usize = 4_096;
 
@@ -39,6 +41,8 @@ pub(super) struct Groups {
     bundles: BTreeMap<(PlacementGroupId, u32), Bundle>,
     sites: BTreeMap<PlacementGroupId, Site>,
     gone: BTreeSet<PlacementGroupId>,
+    /// Leases of groups that are gone, and when their workers are ended.
+    pub(super) doomed: BTreeMap<u64, Option<Millis>>,
 }
 
 /// The group that a demand is for, and which bundle of it.
@@ -99,19 +103,20 @@ impl LocalCore {
         }
     }
 
-    /// There is no such group any more: who waits for it hears so.
+    /// There is no such group any more: who waits for it hears so, and what runs in it is to end.
     fn group_gone(&mut self, group: PlacementGroupId, effects: &mut Vec<LocalEffect>) {
         self.groups.sites.remove(&group);
         self.groups.gone.insert(group);
         if self.groups.gone.len() > GONE_MAX {
             self.groups.gone.pop_first();
         }
+        self.doom(group, effects);
         let of_it = self.wanted.iter().filter(|(_, wanted)| group_of(wanted).is_some_and(|(of, _)| of == group));
         for key in of_it.map(|(key, _)| *key).collect::<Vec<Key>>() {
             if let Some(wanted) = self.wanted.change(&key) {
                 wanted.want = wanted.held;
                 if !key.placed {
-                    let why = "its placement group was removed".to_owned();
+                    let why = REMOVED.to_owned();
                     effects.push(LocalEffect::Infeasible(key.owner, key.class, why));
                 }
             }
@@ -200,7 +205,7 @@ impl LocalCore {
     fn shares(&self, wanted: &Wanted) -> Result<BTreeMap<NodeId, u32>, String> {
         let Some((group, bundle)) = group_of(wanted).filter(|_| wanted.want > 0) else { return Ok(BTreeMap::new()) };
         if self.groups.gone.contains(&group) {
-            return Err("its placement group was removed".to_owned());
+            return Err(REMOVED.to_owned());
         }
         // One that is not placed yet is told later.
         let Some(site) = self.groups.sites.get(&group) else { return Ok(BTreeMap::new()) };

@@ -58,6 +58,7 @@ impl LocalCore {
         let Some(wanted) = self.wanted.get(&key) else { return false };
         let (demand, group) = (wanted.spec.demand.clone(), group_of(wanted));
         // The whole is tried first, then taken in two parts: a lease that blocks lends its CPUs only.
+        let of_group = group.map(|(group, _)| group);
         let whole = match group {
             None => self.placement.allocate_on(self.node, &demand).ok().map(|lease| (None, lease)),
             Some(group) => self.allocate_in_bundle(group, &demand).map(|(bundle, lease)| (Some(bundle), lease)),
@@ -86,7 +87,8 @@ impl LocalCore {
             self.owed.insert(number);
         }
         self.of_process.insert((key.owner, number));
-        let granted = Granted { key, rest, cpus, cpu_demand, lends: false, bundle, worker: None, recalled: false };
+        let (lends, worker, recalled) = (false, None, false);
+        let granted = Granted { key, rest, cpus, cpu_demand, lends, group: of_group, bundle, worker, recalled };
         self.leases.insert(number, granted);
         effects.push(LocalEffect::NeedWorker { lease: LeaseId { node: self.node, number }, purpose, code });
         true

@@ -150,7 +150,7 @@ impl LocalCore {
 
     /// When something is due after this pass. What is overdue waits for a word of others: this pass could do nothing about it.
     pub(super) fn next_due(&self, now: Millis) -> Option<Millis> {
-        let mut due: Option<Millis> = None;
+        let mut due = self.next_doomed();
         for (key, wanted) in self.wanted.active() {
             let served_elsewhere = !key.placed && group_of(wanted).is_some();
             let mut at = |millis: u64| {

@@ -29,6 +29,8 @@ pub(super) struct Class<T> {
     pub(super) inputs: InputSum,
     pub(super) told: u32,
     pub(super) told_elsewhere: u32,
+    /// Why none of it will ever run again.
+    pub(super) over: Option<&'static str>,
     /// Whether something has changed since what is wanted was looked at.
     pub(super) is_touched: bool,
 }
@@ -45,6 +47,7 @@ impl<T> Class<T> {
             inputs: InputSum::default(),
             told: 0,
             told_elsewhere: 0,
+            over: None,
             is_touched: false,
         }
     }

@@ -317,3 +317,34 @@ fn a_recalled_lease_without_work_is_not_wanted_again() {
     assert!(matches!(&effects[0], SubmitEffect::Demand(Demand { want: 0, .. })), "before the lease: {effects:?}");
     assert_eq!(effects[1], SubmitEffect::Return(lease(1)));
 }
+
+#[test]
+fn once_a_group_was_removed_no_task_is_sent_into_it_any_more() {
+    let mut kit = kit();
+    let (group, demand) = (actinic_gcs::PlacementGroupId(7), ResourceSet::new().with(CPU, 1.0));
+    let strategy = crate::options::SchedulingStrategy::PlacementGroup { group, bundle: Some(0) };
+    kit.class = kit.core.class(&ClassSpec { demand, strategy, retriable: true, ..ClassSpec::default() });
+    kit.submit(0..3);
+    kit.grant(1);
+    kit.grant(2);
+    assert_eq!(kit.sent(), [(1, 0), (2, 1)]);
+    kit.done(2, 1, 1_000_000);
+    assert_eq!(kit.sent(), [(2, 2)]);
+    kit.done(2, 2, 1_000_000);
+    kit.take();
+    kit.submit(3..4);
+    kit.submit(4..5);
+    kit.take();
+    // The second holds a task; the first idles, and the rest waits.
+    kit.core.on_group_removed(group, &mut kit.effects);
+    let effects = kit.take();
+    assert!(effects
+        .iter()
+        .any(|effect| matches!(effect, SubmitEffect::Infeasible(Job(4, _), why) if why.contains("removed"))));
+    kit.submit(5..6);
+    assert!(kit.take().contains(&SubmitEffect::Infeasible(Job(5, true), "its placement group was removed".to_owned())));
+    kit.done(1, 0, 1);
+    assert!(kit.take().contains(&SubmitEffect::Return(lease(1))));
+    kit.done(2, 3, 1);
+    assert!(kit.take().contains(&SubmitEffect::Return(lease(2))));
+}

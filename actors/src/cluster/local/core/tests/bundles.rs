@@ -2,7 +2,10 @@
 
 use actinic_gcs::PlacementGroupId;
 
-use super::{super::bundles::PREPARED_MS_MAX, *};
+use super::{
+    super::{bundles::PREPARED_MS_MAX, doomed::DOOMED_MS},
+    *,
+};
 use crate::cluster::groups::{GroupFrame, Site};
 
 const GROUP: PlacementGroupId = PlacementGroupId(7);
@@ -99,4 +102,53 @@ fn groups_go_with_the_node_that_has_placed_them() {
     kit.group(0, GroupFrame::Commit(GROUP));
     kit.core.on_peer_gone(HOME, &mut kit.effects);
     assert_eq!(kit.free(), 4.0);
+}
+
+#[test]
+fn what_runs_in_a_group_ends_soon_after_it() {
+    let mut kit = kit(4.0);
+    assert!(kit.prepare(0, &[(0, 3.0)]));
+    kit.group(0, GroupFrame::Commit(GROUP));
+    kit.locate();
+    let granted = needed(&kit.ask_in(0, Some(0), 3));
+    assert_eq!(granted.len(), 3);
+    let (idle, busy, starting) = (lease(granted[0]), lease(granted[1]), lease(granted[2]));
+    for (held, worker) in [(idle, 7), (busy, 8)] {
+        kit.core.on_worker(held, process(1, worker), &mut kit.effects);
+    }
+    kit.pass(1);
+    kit.group(2, GroupFrame::Release(GROUP, vec![0]));
+    kit.group(2, GroupFrame::Gone(GROUP));
+    let effects = kit.pass(2);
+    let asked = |held| effects.contains(&LocalEffect::Recall(process(1, 1), held));
+    assert!(asked(idle) && asked(busy) && effects.contains(&LocalEffect::Ended(starting)), "{effects:?}");
+    kit.core.on_return(idle, &mut kit.effects);
+    assert_eq!(kit.core.deadline(), Some(Millis(2 + DOOMED_MS)));
+    let effects = kit.pass(2 + DOOMED_MS);
+    let killed: Vec<_> = effects.iter().filter(|effect| matches!(effect, LocalEffect::Kill(..))).collect();
+    assert!(
+        matches!(killed[..], [LocalEffect::Kill(worker, why)] if *worker == process(1, 8) && why.contains("removed"))
+    );
+    kit.core.on_gone(process(1, 8), &mut kit.effects);
+    kit.pass(3 + DOOMED_MS);
+    assert_eq!(kit.free(), 4.0);
+}
+
+#[test]
+fn a_worker_that_actors_may_share_is_not_ended_for_a_group() {
+    let mut kit = kit(4.0);
+    assert!(kit.prepare(0, &[(0, 1.0)]));
+    kit.group(0, GroupFrame::Commit(GROUP));
+    kit.locate();
+    let keeper = ProcessId::manager(NodeId(1));
+    let strategy = SchedulingStrategy::PlacementGroup { group: GROUP, bundle: Some(0) };
+    let (work, class) = (Work::default(), ClassId(0));
+    let demand = Demand { class, spec: spec(1.0, strategy), want: 1, elsewhere: 0, work, revision: 1 };
+    kit.core.on_demand(Millis(0), keeper, &code(keeper), demand, &mut kit.effects);
+    let granted = lease(needed(&kit.pass(0))[0]);
+    kit.core.on_worker(granted, process(1, 7), &mut kit.effects);
+    kit.group(1, GroupFrame::Gone(GROUP));
+    assert!(kit.pass(1).contains(&LocalEffect::Recall(keeper, granted)), "its keeper ends the actor");
+    let effects = kit.pass(1 + 10 * DOOMED_MS);
+    assert!(!effects.iter().any(|effect| matches!(effect, LocalEffect::Kill(..))), "{effects:?}");
 }

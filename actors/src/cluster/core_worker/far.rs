@@ -1,0 +1,227 @@
+//! Lines to and from processes of other nodes.
+//!
+//! Owns: this process's door for them, calling on theirs, and what is heard of a process while it is being called. Invariants:
+//! nobody comes in without the cluster's token, nor unencrypted where the cluster is encrypted; a process is reached in one
+//! way from its first frame on, so that no frame overtakes another; what cannot be reached directly is reached through the
+//! nodes.
+
+use std::{
+    io,
+    net::{TcpListener as BoundListener, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
+
+use actinic_gcs::{ActorId, NodeId};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+
+use super::{ears::ProcessEars, CoreWorker, LeaseId, ProcessId, Way};
+use crate::{
+    cluster::{
+        lines::{channel::Channel, line::Line},
+        wire::{ActorWhere, ClassId, Doors, Welcome},
+    },
+    gcs_net::{
+        handshake::{self, Heard},
+        porch::Porch,
+        stream::Stream,
+        tls::{Identity, Tls, TokenError},
+        wire::{Purpose, Refusal},
+        Membership,
+    },
+};
+
+/// How long the first words may take, from either side.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// Processes of other nodes that have called on this one.
+const CALLERS_MAX: usize = 4_096;
+/// Before the next attempt, where the system cannot accept.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
+
+/// What is heard of a process while it is called.
+pub(super) enum Later {
+    Granted { class: ClassId, lease: LeaseId, gpus: Vec<u32> },
+    Recalled(LeaseId),
+    Actor(ActorId, ActorWhere),
+}
+
+impl Welcome {
+    /// The cluster, as one who was let in is a member of it.
+    ///
+    /// # Errors
+    /// That its token or its certificates make no sense.
+    pub fn membership(&self) -> Result<Membership, TokenError> {
+        let membership = Membership::new(self.cluster, self.token.clone())?;
+        let tls = match (&self.tls_files, &self.identity) {
+            (Some(files), _) => Tls::of_files(files)?,
+            (None, Some(pem)) => Tls::of_identity(Identity::from_pem(pem.clone())?)?,
+            (None, None) => return Ok(membership),
+        };
+        Ok(membership.with_tls(tls))
+    }
+}
+
+/// A door on the network where the node has one; none where it cannot be opened: then others call through the nodes.
+pub(super) fn door(host: &str) -> Option<(BoundListener, String)> {
+    let opened = || -> io::Result<(BoundListener, String)> {
+        let address = (host, 0).to_socket_addrs()?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let listener = BoundListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?.to_string();
+        Ok((listener, address))
+    };
+    opened().inspect_err(|error| tracing::warn!(host, %error, "no door for processes of other nodes")).ok()
+}
+
+impl CoreWorker {
+    /// Lets processes of other nodes in, on the arbiter at hand.
+    pub(super) fn open_door(self: &Arc<Self>) {
+        let Some((listener, _)) = self.door.lock().take() else { return };
+        let opened = TcpListener::from_std(listener).and_then(|listener| {
+            let membership = self.welcome.membership().map_err(io::Error::other)?;
+            Ok((listener, Arc::new(membership)))
+        });
+        let (listener, membership) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return tracing::warn!(%error, "no door for processes of other nodes"),
+        };
+        let core = self.clone();
+        actix_rt::spawn(async move {
+            let (mut porch, places) = (Porch::new(), Arc::new(Semaphore::new(CALLERS_MAX)));
+            loop {
+                let Ok((socket, caller)) = listener.accept().await else {
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    continue;
+                };
+                let (core, membership, places) = (core.clone(), membership.clone(), places.clone());
+                let welcomed = porch.welcome(caller, async move {
+                    let greeting = greet(core, membership, places, socket);
+                    match timeout(HANDSHAKE_MAX, greeting).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => tracing::debug!(%caller, %error, "a caller hung up"),
+                        Err(_) => tracing::warn!(%caller, "it did not say in time who it is"),
+                    }
+                });
+                if let Some(slowest) = welcomed {
+                    tracing::warn!(caller = %slowest, "a caller that does not say who it is is given up: others wait");
+                }
+            }
+        });
+    }
+
+    /// Has a way to a process, or will have it in a moment: then `later` waits for that, and false is given.
+    pub(super) fn reach(self: &Arc<Self>, to: ProcessId, doors: &Doors, later: impl FnOnce() -> Later) -> bool {
+        let mut coming = self.coming.lock();
+        if let Some(waiting) = coming.get_mut(&to) {
+            waiting.push(later());
+            return false;
+        }
+        if self.ways.lock().contains_key(&to) || self.connect_beside(to, doors.socket.as_deref()) {
+            return true;
+        }
+        let Some(address) = doors.address.clone() else {
+            self.ways.lock().entry(to).or_insert(Way::ThroughNode);
+            return true;
+        };
+        coming.insert(to, vec![later()]);
+        drop(coming);
+        let core = self.clone();
+        actix_rt::spawn(async move { core.call_far(to, &address).await });
+        false
+    }
+
+    async fn call_far(self: Arc<Self>, to: ProcessId, address: &str) {
+        let called = async {
+            let membership = self.welcome.membership().map_err(|error| error.to_string())?;
+            let from = self.me();
+            let purpose = Purpose::Process { from: (from.node, from.worker), to: (to.node, to.worker) };
+            let called = handshake::call(address, &membership, purpose, HANDSHAKE_MAX).await;
+            let (stream, _) = called.map_err(|error| error.to_string())?;
+            self.line_of(to, stream).map_err(|error| error.to_string())
+        };
+        let line = called.await.inspect_err(|error| {
+            tracing::info!(%to, address, error, "a process of another node is reached through the nodes");
+        });
+        let Some(waiting) = self.coming.lock().remove(&to) else {
+            // It has ended meanwhile.
+            return line.map_or((), |line| line.shut());
+        };
+        let way = line.map_or(Way::ThroughNode, Way::Direct);
+        let direct = match self.ways.lock().entry(to).or_insert(way) {
+            Way::Direct(line) => Some(line.clone()),
+            Way::ThroughNode => None,
+        };
+        direct.inspect(|line| line.serve());
+        for later in waiting {
+            match later {
+                Later::Granted { class, lease, gpus } => self.granted(class, lease, to, gpus),
+                Later::Recalled(lease) => self.recalled(lease),
+                Later::Actor(actor, place) => self.on_actor(actor, place),
+            }
+        }
+        self.lines.flush();
+    }
+
+    fn line_of(self: &Arc<Self>, other: ProcessId, stream: Stream) -> io::Result<Arc<Line>> {
+        let (socket, tls, place) = stream.into_parts()?;
+        let channel = Channel::tcp(socket, tls, place)?;
+        self.lines.add(channel, |line| ProcessEars::listener(self, other, line))
+    }
+
+    /// A lease is wanted back; false where it was granted with a process that is being called.
+    pub(super) fn recalled_later(&self, lease: LeaseId) -> bool {
+        let mut coming = self.coming.lock();
+        let of_lease = |later: &Later| matches!(later, Later::Granted { lease: granted, .. } if *granted == lease);
+        match coming.values_mut().find(|waiting| waiting.iter().any(of_lease)) {
+            Some(waiting) => waiting.push(Later::Recalled(lease)),
+            None => return false,
+        }
+        true
+    }
+
+    /// There is newer word of an actor than what waits.
+    pub(super) fn forget_later(&self, actor: ActorId) {
+        for waiting in self.coming.lock().values_mut() {
+            waiting.retain(|later| !matches!(later, Later::Actor(of, _) if *of == actor));
+        }
+    }
+
+    /// Processes that are being called and are on this node.
+    pub(super) fn called_on(&self, node: NodeId) -> Vec<ProcessId> {
+        self.coming.lock().keys().copied().filter(|process| process.node == node).collect()
+    }
+}
+
+async fn greet(
+    core: Arc<CoreWorker>,
+    membership: Arc<Membership>,
+    places: Arc<Semaphore>,
+    socket: tokio::net::TcpStream,
+) -> io::Result<()> {
+    let (mut stream, heard) = handshake::receive(socket, &membership).await?;
+    let me = core.me();
+    let judged = match heard {
+        Heard::Foreign | Heard::Encrypted => return Ok(()),
+        Heard::Refuse(refusal) => Err(refusal),
+        Heard::Hello(hello) => membership.admit(&hello).and_then(|()| match hello.purpose {
+            Purpose::Process { from: (node, worker), to } if to == (me.node, me.worker) => {
+                Ok(ProcessId { node, worker })
+            }
+            _ => Err(Refusal::NoNode),
+        }),
+    };
+    let place = places.try_acquire_owned().map_err(|_| Refusal::Full { max: CALLERS_MAX });
+    let (from, place) = match judged.and_then(|from| Ok((from, place?))) {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            tracing::warn!(%refusal, "a caller is not let in");
+            return handshake::refuse(stream, refusal).await;
+        }
+    };
+    stream.take_place(place);
+    handshake::accept(&mut stream, Vec::new()).await?;
+    let line = core.line_of(from, stream)?;
+    core.called(from, &line);
+    line.serve();
+    Ok(())
+}
