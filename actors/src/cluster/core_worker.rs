@@ -19,7 +19,7 @@ mod print;
 mod rest;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -28,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actinic_gcs::{FunctionId, Millis, ObjectId, PlacementGroupId, TaskId};
+use actinic_gcs::{FunctionId, Millis, NodeId, ObjectId, PlacementGroupId, TaskId};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
@@ -131,6 +131,8 @@ pub struct CoreWorker {
     ways: Mutex<BTreeMap<ProcessId, Way>>,
     /// What is heard of processes of other nodes while they are called.
     coming: Mutex<BTreeMap<ProcessId, Vec<far::Later>>>,
+    /// Nodes whose workers do not answer at their doors.
+    shut_off: Mutex<BTreeSet<NodeId>>,
     /// Where processes of other nodes call, until it is open.
     door: Mutex<Option<(std::net::TcpListener, String)>>,
     /// Objects of this process that others need.
@@ -182,6 +184,7 @@ impl CoreWorker {
             state: Mutex::new(State { submit, refs, gpus: BTreeMap::new(), plain }),
             ways: Mutex::default(),
             coming: Mutex::default(),
+            shut_off: Mutex::default(),
             door: Mutex::new(door),
             pinned: Mutex::default(),
             fetching: Mutex::default(),

@@ -158,6 +158,8 @@ pub struct NodeShared {
     apart: bool,
     codes: RwLock<BTreeMap<WorkerId, Arc<JobCode>>>,
     others: RwLock<BTreeMap<NodeId, NodeSpec>>,
+    /// Whether others reach it at an address that is not its own: then only the node's port leads here.
+    forwarded: bool,
     /// Where workers are reached from other machines.
     addresses: RwLock<BTreeMap<WorkerId, String>>,
     next_driver: AtomicU32,
@@ -245,6 +247,13 @@ impl NodeShared {
         let here = process.node == self.spec.id && (owner.node == self.spec.id || !self.apart);
         let socket = here.then(|| self.folder.process_socket(process.worker).to_string_lossy().into_owned());
         Doors { socket, address: self.addresses.read().get(&process.worker).cloned() }
+    }
+
+    /// The host at which workers have doors for processes of other nodes.
+    #[must_use]
+    pub fn host_of_doors(&self) -> Option<String> {
+        let (host, _) = self.card.address.rsplit_once(':').filter(|_| !self.forwarded)?;
+        Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_owned())
     }
 
     /// A worker says where others reach it.
@@ -395,6 +404,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>),
         began: Instant::now(),
         tls_files: settings.tls.files.clone(),
         apart: settings.apart,
+        forwarded: settings.advertise.is_some(),
         codes: RwLock::default(),
         others: RwLock::default(),
         addresses: RwLock::default(),

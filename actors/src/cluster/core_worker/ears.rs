@@ -237,6 +237,7 @@ impl CoreWorker {
             ways.keys().copied().filter(|process| process.node == node).collect()
         };
         self.objects.node_gone(node);
+        self.shut_off.lock().remove(&node);
         let leased = self.state.lock().submit.workers_on(node);
         let mut all: Vec<ProcessId> = on_node.into_iter().chain(leased).chain(self.called_on(node)).collect();
         all.sort_unstable();

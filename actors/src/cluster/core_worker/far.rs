@@ -31,8 +31,10 @@ use crate::{
     },
 };
 
-/// How long the first words may take, from either side.
+/// How long a caller may take to say who it is.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// How long a door may take to answer. What waits for it then goes through the nodes.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Processes of other nodes that have called on this one.
 const CALLERS_MAX: usize = 4_096;
 /// Before the next attempt, where the system cannot accept.
@@ -119,7 +121,8 @@ impl CoreWorker {
         if self.ways.lock().contains_key(&to) || self.connect_beside(to, doors.socket.as_deref()) {
             return true;
         }
-        let Some(address) = doors.address.clone() else {
+        let address = doors.address.clone().filter(|_| !self.shut_off.lock().contains(&to.node));
+        let Some(address) = address else {
             self.ways.lock().entry(to).or_insert(Way::ThroughNode);
             return true;
         };
@@ -135,12 +138,14 @@ impl CoreWorker {
             let membership = self.welcome.membership().map_err(|error| error.to_string())?;
             let from = self.me();
             let purpose = Purpose::Process { from: (from.node, from.worker), to: (to.node, to.worker) };
-            let called = handshake::call(address, &membership, purpose, HANDSHAKE_MAX).await;
+            let called = handshake::call(address, &membership, purpose, ANSWER_MAX).await;
             let (stream, _) = called.map_err(|error| error.to_string())?;
             self.line_of(to, stream).map_err(|error| error.to_string())
         };
         let line = called.await.inspect_err(|error| {
-            tracing::info!(%to, address, error, "a process of another node is reached through the nodes");
+            tracing::info!(%to, address, error, "processes of another node are reached through the nodes");
+            // Behind a wall that lets only the node's own port through, none of its doors answers.
+            self.shut_off.lock().insert(to.node);
         });
         let Some(waiting) = self.coming.lock().remove(&to) else {
             // It has ended meanwhile.

@@ -180,14 +180,8 @@ fn welcome(shared: &NodeShared, process: ProcessId, code: &JobCode) -> Welcome {
         gcs: shared.gcs_addresses(),
         head: shared.head_node().unwrap_or(shared.spec.id),
         identity: shared.membership.tls.identity().map(|identity| identity.to_pem().to_owned()),
-        host: host_of(&shared.card.address).map(str::to_owned),
+        host: shared.host_of_doors(),
     }
-}
-
-/// The host of `host:port`, without the brackets of an IPv6 address.
-fn host_of(address: &str) -> Option<&str> {
-    let (host, _) = address.rsplit_once(':')?;
-    Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
 }
 
 async fn status(shared: &NodeShared) -> ClusterStatus {
