@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use actinic_actors::{
     cluster::{
-        core_worker::Exporter,
+        core_worker::{Arrived, ArrivedArg, Exporter},
         objects::Portable,
-        wire::{WireArg, WireValue},
+        wire::WireArg,
     },
     context::ThreadState,
     data::codec::{self, Parts},
@@ -136,14 +136,14 @@ impl<T: Data> Arg<T> {
         }))
     }
 
-    fn import(arg: Option<WireArg>, open: &mut dyn FnMut(WireValue) -> Portable) -> Result<Self, TaskError> {
+    fn import(arg: Option<ArrivedArg>) -> Result<Self, TaskError> {
         match arg {
-            Some(WireArg::Value(value)) => match open(value) {
-                Portable::Here(parts) => Ok(Self::Value(decode(&parts)?)),
-                Portable::Away(away) => Ok(Self::Ref(ObjectRef::of(Arc::new(AwayCell::new(away))))),
-            },
-            Some(WireArg::Gather(values)) => {
-                let element = |value| match open(value) {
+            Some(ArrivedArg::Value(Portable::Here(parts))) => Ok(Self::Value(decode(&parts)?)),
+            Some(ArrivedArg::Value(Portable::Away(away))) => {
+                Ok(Self::Ref(ObjectRef::of(Arc::new(AwayCell::new(away)))))
+            }
+            Some(ArrivedArg::Gather(values)) => {
+                let element = |value| match value {
                     Portable::Here(parts) => Element::Here(parts),
                     Portable::Away(away) => Element::Away(Arc::new(AwayCell::new(away))),
                 };
@@ -254,7 +254,7 @@ pub trait ArgSet: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// That one cannot be decoded.
-    fn import(args: Vec<WireArg>, open: &mut dyn FnMut(WireValue) -> Portable) -> Result<Self, TaskError>;
+    fn import(args: Arrived<'_>) -> Result<Self, TaskError>;
     /// The arguments, with large values put into the node's memory.
     fn promoted(self, thread: &ThreadState) -> Self;
     /// Whether there is no object among them.
@@ -285,9 +285,8 @@ macro_rules! arg_set {
             }
 
             #[allow(unused_variables, unused_mut)]
-            fn import(args: Vec<WireArg>, open: &mut dyn FnMut(WireValue) -> Portable) -> Result<Self, TaskError> {
-                let mut args = args.into_iter();
-                Ok(($(Arg::<$name>::import(args.next(), open)?,)*))
+            fn import(mut args: Arrived<'_>) -> Result<Self, TaskError> {
+                Ok(($(Arg::<$name>::import(args.next())?,)*))
             }
 
             #[allow(unused_variables, clippy::unused_unit)]

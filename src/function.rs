@@ -5,8 +5,8 @@ use std::{marker::PhantomData, sync::Arc};
 use actinic_actors::{
     blocking,
     cluster::{
-        core_worker::{CoreWorker, Imported, Importer, MAX_RETRIES_DEFAULT},
-        wire::{ProcessId, RunTask},
+        core_worker::{Arrived, Imported, Importer, MAX_RETRIES_DEFAULT},
+        wire::RunTask,
     },
     context::{self, Frame},
     error::TaskError,
@@ -34,6 +34,13 @@ pub trait Function: Send + Sync + 'static {
     const SIGNATURE: &'static str;
     /// Whether this is the form of another function of the same name that splits its vector.
     const SPLITS: bool = false;
+    /// Its id; the macro's is reckoned once.
+    fn id() -> FunctionId
+    where
+        Self: Sized,
+    {
+        function_id::<Self>()
+    }
     /// Runs it.
     fn run(params: <Self::Args as ArgSet>::Params) -> Body<<Self::Out as Output>::Value>;
 }
@@ -88,7 +95,7 @@ impl<F: Function> Invoke for FunctionCall<F> {
     }
 
     fn function() -> Option<FunctionId> {
-        F::Out::CAN_LEAVE.then(function_id::<F>)
+        F::Out::CAN_LEAVE.then(F::id)
     }
 
     fn help(cell: Arc<TaskCell<Self>>, node: &Arc<Node>) -> bool {
@@ -142,9 +149,9 @@ pub fn function_id<F: Function>() -> FunctionId {
 ///
 /// # Errors
 /// That an argument cannot be decoded.
-pub fn import<F: Function>(core: &Arc<CoreWorker>, from: ProcessId, run: RunTask) -> Result<Imported, TaskError> {
-    let RunTask { id, parent, num_returns, args, gpus, .. } = run;
-    let args = F::Args::import(args, &mut |value| core.import(from, value))?;
+pub fn import<F: Function>(args: Arrived<'_>, run: RunTask) -> Result<Imported, TaskError> {
+    let RunTask { id, parent, num_returns, gpus, .. } = run;
+    let args = F::Args::import(args)?;
     let several = || TaskOptions { num_returns: Some(num_returns as usize), ..TaskOptions::default() };
     let options = (num_returns != 1).then(|| Arc::new(several()));
     let kind = TaskKind::Function;

@@ -161,6 +161,7 @@ pub mod __private {
         supervisor::restart_limit,
         user::{CheckpointFns, MethodInfo, StateLock},
     };
+    pub use actinic_gcs::FunctionId;
     pub use actix;
     pub use futures::{future::BoxFuture, StreamExt};
     pub use inventory;

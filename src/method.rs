@@ -9,8 +9,8 @@ use actinic_actors::{
     cell::{Dependent, Waiter},
     cluster::{
         calls::RemoteActor,
-        core_worker::{CoreWorker, Imported},
-        wire::{ProcessId, RunTask},
+        core_worker::{Arrived, Imported},
+        wire::RunTask,
     },
     context,
     counters::Count,
@@ -40,6 +40,13 @@ pub trait Method: Send + Sync + 'static {
     type Out: Output;
     /// What the actor must know of it.
     const INFO: &'static MethodInfo;
+    /// Its id; the macro's is reckoned once.
+    fn id() -> FunctionId
+    where
+        Self: Sized,
+    {
+        method_id::<Self>()
+    }
     /// Runs it alone with the state.
     fn run(state: &mut Self::Actor, params: <Self::Args as ArgSet>::Params) -> Body<<Self::Out as Output>::Value>;
     /// Runs it beside others, if it takes `&self`.
@@ -224,7 +231,7 @@ impl<M: Method> Invoke for RemoteCall<M> {
     }
 
     fn function() -> Option<FunctionId> {
-        Some(method_id::<M>())
+        Some(M::id())
     }
 
     fn may_retry(cell: &TaskCell<Self>, error: Option<&TaskError>) -> bool {
@@ -287,17 +294,16 @@ fn call_there<M: Method>(actor: &Arc<RemoteActor>, args: M::Args) -> <M::Out as 
 /// # Errors
 /// That an argument cannot be decoded, or that the actor is of another class.
 pub fn import_call<M: Method>(
-    core: &Arc<CoreWorker>,
-    from: ProcessId,
+    args: Arrived<'_>,
     actor: Arc<dyn AnyActor>,
     run: RunTask,
 ) -> Result<Imported, TaskError> {
-    let RunTask { id, parent, num_returns, args, .. } = run;
+    let RunTask { id, parent, num_returns, .. } = run;
     let of_class = actor.into_any().downcast::<ActorCell<M::Actor>>();
     let actor = of_class.map_err(|_| {
         TaskErrorKind::codec(std::any::type_name::<M::Actor>(), "the actor is of another class".to_owned())
     })?;
-    let args = M::Args::import(args, &mut |value| core.import(from, value))?;
+    let args = M::Args::import(args)?;
     let several = || TaskOptions { num_returns: Some(num_returns as usize), ..TaskOptions::default() };
     let options = (num_returns != 1).then(|| Arc::new(several()));
     let name_and_kind = (M::INFO.name, TaskKind::Method(actor.id()));

@@ -20,7 +20,7 @@ use actinic_actors::{
         Membership,
     },
 };
-use actinic_gcs::{spec::NodeSpec, NodeId, ResourceSet};
+use actinic_gcs::{spec::NodeSpec, NodeId, ResourceSet, WorkerId};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -82,10 +82,29 @@ fn processes_that_say_nothing_or_nonsense_shut_no_driver_out() {
     serves(&cluster);
 }
 
+fn membership(cluster: &mut Cluster, token: Option<&str>) -> Membership {
+    let card = cluster.nodes()[0].card.clone();
+    let token = token.map_or(card.token, str::to_owned);
+    Membership::new(u128::from_str_radix(&card.cluster, 16).unwrap(), Some(token)).unwrap()
+}
+
+/// Calls on somebody who serves the cluster; gives what that says to it.
+fn call(address: &str, membership: &Membership, purpose: Purpose) -> (TcpStream, Verdict) {
+    let mut words = preamble(PROTOCOL_VERSION).to_vec();
+    words.extend(framed(&rmp_serde::to_vec(&membership.hello(purpose)).unwrap()));
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&words).unwrap();
+    let mut heard = [0; PREAMBLE_BYTES + 4];
+    stream.read_exact(&mut heard).unwrap();
+    let mut body = vec![0; u32::from_le_bytes(heard[PREAMBLE_BYTES..].try_into().unwrap()) as usize];
+    stream.read_exact(&mut body).unwrap();
+    (stream, decode(&body).unwrap())
+}
+
 /// A connection as another node of the cluster.
 fn as_node(cluster: &mut Cluster, id: u128) -> TcpStream {
-    let card = cluster.nodes()[0].card.clone();
-    let membership = Membership::new(u128::from_str_radix(&card.cluster, 16).unwrap(), Some(card.token)).unwrap();
+    let address = cluster.nodes()[0].card.address.clone();
     let spec = NodeSpec {
         id: NodeId(id),
         address: "127.0.0.1:1".to_owned(),
@@ -95,16 +114,8 @@ fn as_node(cluster: &mut Cluster, id: u128) -> TcpStream {
         labels: Default::default(),
         object_store_bytes: 0,
     };
-    let mut words = preamble(PROTOCOL_VERSION).to_vec();
-    words.extend(framed(&rmp_serde::to_vec(&membership.hello(Purpose::Node(Box::new(spec)))).unwrap()));
-    let mut stream = TcpStream::connect(&card.address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(&words).unwrap();
-    let mut heard = [0; PREAMBLE_BYTES + 4];
-    stream.read_exact(&mut heard).unwrap();
-    let mut body = vec![0; u32::from_le_bytes(heard[PREAMBLE_BYTES..].try_into().unwrap()) as usize];
-    stream.read_exact(&mut body).unwrap();
-    assert!(matches!(decode::<Verdict>(&body).unwrap(), Verdict::Accepted { .. }));
+    let (stream, verdict) = call(&address, &membership(cluster, None), Purpose::Node(Box::new(spec)));
+    assert!(matches!(verdict, Verdict::Accepted { .. }));
     stream
 }
 
@@ -120,4 +131,53 @@ fn a_member_that_talks_nonsense_is_cut_off_and_the_cluster_goes_on() {
         let _ = hears_the_end(&mut stream);
         serves(&cluster);
     }
+}
+
+/// The worker's process, and the ports at which it listens.
+#[remote(num_returns = 1)]
+fn its_doors() -> (u32, Vec<u16>) {
+    let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten().map(|entry| std::fs::read_link(entry.path()));
+    let own: Vec<String> = links.flatten().map(|link| link.to_string_lossy().into_owned()).collect();
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let ports = table.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_own = own.contains(&format!("socket:[{}]", fields[9]));
+        let listens = fields[3] == "0A" && is_own;
+        fields[1].split_once(':').filter(|_| listens).and_then(|(_, port)| u16::from_str_radix(port, 16).ok())
+    });
+    (std::process::id(), ports.collect())
+}
+
+#[test]
+fn a_worker_s_door_is_open_to_members_of_its_cluster_only() {
+    let mut cluster = Cluster::local(1).unwrap();
+    let rt = Runtime::builder().address(cluster.address()).init().unwrap();
+    let (worker, ports) = rt.get(&its_doors.remote()).unwrap();
+    let [port] = ports[..] else { panic!("one door: {ports:?}") };
+    let door = format!("127.0.0.1:{port}");
+    let node = find().unwrap().into_iter().find(|found| found.card.pid == cluster.pids()[0]).unwrap();
+    let node = NodeId(u128::from_str_radix(&node.card.node, 16).unwrap());
+    let to = |worker: u32| Purpose::Process { from: (NodeId(5), WorkerId(5)), to: (node, WorkerId(worker)) };
+    let refused = |verdict: Verdict| matches!(verdict, Verdict::Refused(_));
+    let stranger = membership(&mut cluster, Some("not the token"));
+    let member = membership(&mut cluster, None);
+    // Whoever he asks for, a stranger is not let in; and a member only to the worker that lives there.
+    assert!((0..50).all(|worker| refused(call(&door, &stranger, to(worker)).1)));
+    assert!(refused(call(&door, &member, Purpose::Admin).1));
+    let mut let_in: Vec<TcpStream> = (0..50)
+        .filter_map(|worker| match call(&door, &member, to(worker)) {
+            (stream, Verdict::Accepted { .. }) => Some(stream),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(let_in.len(), 1);
+    // Nonsense ends a line, whether from a member or from whoever knocks, and the worker goes on.
+    let_in[0].write_all(&[3, 0, 0, 0, 0xc1, 0xc1, 0xc1]).unwrap();
+    let _ = hears_the_end(&mut let_in[0]);
+    let mut knocks = TcpStream::connect(&door).unwrap();
+    knocks.set_read_timeout(Some(PATIENCE)).unwrap();
+    knocks.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let _ = hears_the_end(&mut knocks);
+    let again: Vec<_> = (0..20).map(|_| its_doors.remote()).collect();
+    assert!(rt.get(&again).unwrap().iter().any(|(process, _)| *process == worker), "it still serves");
 }

@@ -63,10 +63,16 @@ impl Hosts {
             let (join, token) = head.map(|head| (head.address, head.token)).unzip();
             let mut settings = node_settings(join.as_deref(), token.as_deref());
             (settings.listen, settings.advertise, settings.apart) = (listen.parse().unwrap(), advertise, true);
-            settings.resources.insert(format!("host{host}"), 1.0);
+            settings.resources.insert(format!("host{host}"), 10.0);
             nodes.push(network.at(host, || spawn_node(settings, None)).unwrap());
         }
         Some(Self { nodes, network })
+    }
+
+    /// From now on nothing but the nodes' own ports leads from host to host.
+    fn wall(&self) {
+        let port = |node: &LocalNode| node.card.address.rsplit_once(':').unwrap().1.parse().unwrap();
+        self.network.wall(&self.nodes.iter().map(port).collect::<Vec<u16>>());
     }
 
     /// Runs a driver at a host, once every node has a worker for it.
@@ -88,6 +94,24 @@ impl Drop for Hosts {
         while let Some(node) = self.nodes.pop() {
             drop(node);
         }
+    }
+}
+
+/// Counts.
+#[remote]
+struct Counter {
+    value: i64,
+}
+
+#[remote]
+impl Counter {
+    fn new() -> Self {
+        Self { value: 0 }
+    }
+
+    fn add(&mut self, n: i64) -> i64 {
+        self.value += n;
+        self.value
     }
 }
 
@@ -188,5 +212,41 @@ fn a_long_way_is_waited_for() {
         assert!(took >= 2 * delay, "there and back takes twice as long as one way: {took:?}");
         let tasks: Vec<_> = (0..200_i64).map(|n| at((n % 2) as u8 + 1, n)).collect();
         assert_eq!(rt.get(&tasks).unwrap(), (1..=200).collect::<Vec<i64>>());
+    });
+}
+
+#[test]
+fn where_only_the_nodes_ports_are_open_tasks_and_calls_go_through_the_nodes() {
+    let test = "where_only_the_nodes_ports_are_open_tasks_and_calls_go_through_the_nodes";
+    let Some(hosts) = Hosts::start(test, 2, None) else { return };
+    hosts.wall();
+    hosts.drive(1, |rt| {
+        let tasks: Vec<_> = (0..200_i64).map(|n| at(2, n)).collect();
+        assert_eq!(rt.get(&tasks).unwrap(), (1..=200).collect::<Vec<i64>>());
+        let since = Instant::now();
+        let counter = Counter::options().resource("host2", 1.0).remote();
+        let calls: Vec<_> = (0..100).map(|_| counter.add(1)).collect();
+        assert_eq!(rt.get(&calls).unwrap(), (1..=100).collect::<Vec<i64>>());
+        let took = since.elapsed();
+        assert!(took < Duration::from_millis(1_900), "it is known that doors do not answer there: {took:?}");
+    });
+}
+
+#[test]
+fn a_line_that_is_forgotten_on_the_way_costs_no_task_and_no_actor() {
+    let test = "a_line_that_is_forgotten_on_the_way_costs_no_task_and_no_actor";
+    let Some(hosts) = Hosts::start(test, 2, None) else { return };
+    hosts.drive(1, |rt| {
+        let counter = Counter::options().resource("host2", 1.0).max_task_retries(5).remote();
+        assert_eq!(rt.get(&counter.add(1)).unwrap(), 1);
+        assert_eq!(rt.get(&at(2, 1)).unwrap(), 2);
+        hosts.wall();
+        let since = Instant::now();
+        let tasks: Vec<_> = (0..100_i64).map(|n| at(2, n)).collect();
+        let calls: Vec<_> = (0..10).map(|_| counter.add(1)).collect();
+        assert_eq!(rt.get(&tasks).unwrap(), (1..=100).collect::<Vec<i64>>());
+        assert_eq!(rt.get(&calls).unwrap(), (2..=11).collect::<Vec<i64>>(), "in order, and none of them had come");
+        println!("a line was forgotten: its tasks and calls ended after {:.1?}", since.elapsed());
+        assert!(rt.list_nodes().unwrap().iter().all(|node| node.is_alive()));
     });
 }

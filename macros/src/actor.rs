@@ -370,6 +370,7 @@ fn marker(class_name: &Ident, class: &Type, method: &RemoteMethod) -> TokenStrea
             )))
         }
     };
+    let id = crate::function::known_id(&quote!(method_id));
     quote! {
         #[allow(non_camel_case_types)]
         struct #marker;
@@ -384,6 +385,8 @@ fn marker(class_name: &Ident, class: &Type, method: &RemoteMethod) -> TokenStrea
                 exclusive: #exclusive,
                 is_async: #is_async,
             };
+
+            #id
 
             fn run(__state: &mut #class, __params: #params_type) -> ::actinic::__private::Body<#value_type> {
                 #run

@@ -133,6 +133,7 @@ fn implementation(
         let given = returned.given(&quote!(__body(#(#names),*)));
         quote!(::actinic::__private::Body::Now(#given))
     };
+    let id = known_id(&quote!(function_id));
     quote! {
         impl ::actinic::__private::Function for #name {
             type Args = (#(::actinic::__private::Arg<#types>,)*);
@@ -140,11 +141,23 @@ fn implementation(
             const NAME: &'static str = ::std::concat!(::std::module_path!(), "::", #shown);
             const SIGNATURE: &'static str = #text;
 
+            #id
+
             fn run(
                 (#(#names,)*): <Self::Args as ::actinic::__private::ArgSet>::Params,
             ) -> ::actinic::__private::Body<<Self::Out as ::actinic::__private::Output>::Value> {
                 #run
             }
+        }
+    }
+}
+
+/// What reckons an id once.
+pub(crate) fn known_id(reckon: &TokenStream) -> TokenStream {
+    quote! {
+        fn id() -> ::actinic::__private::FunctionId {
+            static ID: ::std::sync::OnceLock<::actinic::__private::FunctionId> = ::std::sync::OnceLock::new();
+            *ID.get_or_init(::actinic::__private::#reckon::<Self>)
         }
     }
 }

@@ -17,7 +17,7 @@ use actinic_actors::{
     cell::{Dependent, Waiter},
     cluster::{
         calls::RemoteActor,
-        core_worker::{ActorImporter, CallImporter, Classes, CoreWorker},
+        core_worker::{ActorImporter, Arrived, CallImporter, Classes, CoreWorker},
         wire::{HostActor, NewActor, ProcessId, WireActor},
     },
     context::{self, ThreadState},
@@ -273,7 +273,7 @@ pub(super) fn timer(every: Duration, repeat: bool, tick: impl Fn() -> bool + Sen
 pub fn import_actor<A: ActorClass>(core: &Arc<CoreWorker>, host: HostActor) -> Result<(), TaskError> {
     let HostActor { new, keeper, args, restarts_left, gpus, checkpoint, .. } = host;
     let NewActor { spec, parent, options, .. } = new;
-    let args = A::Args::import(args, &mut |value| core.import(ProcessId::manager(keeper), value))?;
+    let args = A::Args::import(Arrived::new(core, ProcessId::manager(keeper), args))?;
     core.take_over(keeper);
     // Large arguments may still be on their way to this node.
     let mut dependencies = Vec::new();

@@ -123,6 +123,17 @@ impl Network {
         ])
     }
 
+    /// From now on nothing passes between hosts but what goes to or comes from these ports, and nobody is told of the rest.
+    pub(crate) fn wall(&self, ports: &[u16]) {
+        let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        let ports = format!("{{ {ports} }}");
+        let hook = "{ type filter hook forward priority 0; }";
+        self.in_hub(&["nft", "add", "table", "inet", "wall"]).unwrap();
+        self.in_hub(&["nft", "add", "chain", "inet", "wall", "passing", hook]).unwrap();
+        let rule = ["tcp", "dport", "!=", &ports, "tcp", "sport", "!=", &ports, "drop"];
+        self.in_hub(&[&["nft", "add", "rule", "inet", "wall", "passing"], &rule[..]].concat()).unwrap();
+    }
+
     /// From now on a host receives no more than so many Mbit/s.
     ///
     /// # Errors

@@ -178,7 +178,7 @@ impl RemoteActor {
 
     /// Takes its state down and has it rebuilt.
     pub fn restart(&self) {
-        let place = self.inner.lock().core.place().clone();
+        let place = self.place();
         if let (Some(core), ActorWhere::Alive { process, .. }) = (self.core.upgrade(), place) {
             core.restart_at(process, self.id());
         }
@@ -195,6 +195,11 @@ impl RemoteActor {
             }
             _ => inner.on_death.push(on_death),
         }
+    }
+
+    /// Where it is, as far as is known.
+    pub(super) fn place(&self) -> ActorWhere {
+        self.inner.lock().core.place().clone()
     }
 
     /// Calls of this process that wait, and calls of it that are under way.

@@ -10,6 +10,7 @@
 
 mod actors;
 mod answers;
+mod arrived;
 mod connect;
 mod ears;
 mod export;
@@ -33,13 +34,14 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
-use self::rest::Rest;
 pub use self::{
     actors::{ActorImporter, CallImporter, Classes},
+    arrived::{Arrived, ArrivedArg},
     connect::{ask, node_of, ConnectError, Connection, DriverInfo},
     export::{Exporter, Imported},
     groups::OnPlaced,
 };
+use self::{answers::AnswerTo, rest::Rest};
 use super::{
     lines::{line::Line, Lines},
     objects::{inputs::inputs_of, ObjectClient, Portable},
@@ -96,7 +98,7 @@ impl Queued for Sent {
 }
 
 /// Makes a task of this process out of one that has come.
-pub type Importer = fn(&Arc<CoreWorker>, ProcessId, RunTask) -> Result<Imported, TaskError>;
+pub type Importer = fn(Arrived<'_>, RunTask) -> Result<Imported, TaskError>;
 
 struct State {
     submit: SubmitCore<Sent>,
@@ -140,7 +142,9 @@ pub struct CoreWorker {
     /// References whose values were asked for.
     fetching: Mutex<BTreeMap<ObjectId, Vec<Weak<ForeignRef>>>>,
     /// Tasks of other processes that are here, so that they can be cancelled.
-    running: Mutex<FxHashMap<TaskId, Weak<dyn Task>>>,
+    /// What came from other processes and is not answered, and to what it is the answer: one that was lost on its way may come
+    /// again, under another lease, while it still runs.
+    running: Mutex<FxHashMap<(TaskId, AnswerTo), Weak<dyn Task>>>,
     last_done: Mutex<Instant>,
     rest: Mutex<Rest>,
     groups: Mutex<BTreeMap<PlacementGroupId, Option<OnPlaced>>>,
@@ -148,6 +152,8 @@ pub struct CoreWorker {
     classes: Classes,
     actors: Mutex<actors::Actors>,
     node: OnceLock<Weak<Node>>,
+    arbiter: OnceLock<actix::ArbiterHandle>,
+    far_lines: Mutex<far::FarLines>,
     connection: Mutex<Option<std::os::unix::net::UnixStream>>,
     tick: Notify,
     began: Instant,
@@ -196,6 +202,8 @@ impl CoreWorker {
             classes,
             actors: Mutex::default(),
             node: OnceLock::new(),
+            arbiter: OnceLock::new(),
+            far_lines: Mutex::default(),
             connection: Mutex::new(Some(stream)),
             tick: Notify::new(),
             began: Instant::now(),
@@ -320,8 +328,7 @@ impl CoreWorker {
     }
 
     fn send(self: &Arc<Self>, lease: LeaseId, worker: ProcessId, task: &Arc<dyn Task>, at_once: bool) {
-        let exporter = Exporter { core: self, to: worker };
-        let exported = task.export(&exporter).unwrap_or_else(|| Err(disconnected()));
+        let exported = self.export(worker, |exporter| task.export(exporter).unwrap_or_else(|| Err(disconnected())));
         let refused = match exported {
             Ok(mut run) => {
                 run.gpus = self.state.lock().gpus.get(&lease).cloned().unwrap_or_default();

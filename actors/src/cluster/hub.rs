@@ -1,8 +1,9 @@
 //! Who is connected to a node, and the way to each.
 //!
 //! Owns: the conduits to this node's processes and to other nodes. Every actor of the node has a handle on it. Invariants: a
-//! frame for a process of another node goes through that node; what cannot be delivered is dropped, since whoever is gone is
-//! told of by those who noticed.
+//! frame for a process of another node goes through that node; what one process says to another and cannot be delivered is
+//! told to the one who said it, who may have said it after it was told of the loss; all else is dropped, since whoever is gone
+//! is told of by those who noticed.
 
 use std::{
     collections::BTreeMap,
@@ -92,7 +93,13 @@ impl Hub {
     /// Sends to a process, wherever it is.
     pub fn to_process(&self, to: ProcessId, frame: FromNode) {
         if to.node != self.node {
-            return self.to_node(to.node, &NodeFrame::ForProcess { to, frame: Box::new(frame) });
+            let speaker = speaker(&frame);
+            let is_sent = self.is_sent_to(to.node, &NodeFrame::ForProcess { to, frame: Box::new(frame) });
+            if let (false, Some(speaker)) = (is_sent, speaker) {
+                let reason = "its node is not connected".to_owned();
+                self.to_process(speaker, FromNode::NodeGone { node: to.node, reason });
+            }
+            return;
         }
         if to.is_manager() {
             if let Some(hears) = self.manager.get() {
@@ -102,20 +109,33 @@ impl Hub {
         }
         let conduit = self.processes.read().get(&to.worker).cloned();
         match conduit.map(|conduit| conduit.send(&frame)) {
-            None => tracing::debug!(%to, "a frame for a process that is gone"),
+            None => match speaker(&frame) {
+                Some(speaker) => {
+                    self.to_process(speaker, FromNode::Gone { process: to, reason: "it has ended".to_owned() });
+                }
+                None => tracing::debug!(%to, "a frame for a process that is gone"),
+            },
             Some(Err(error)) => tracing::warn!(%to, %error, "a frame was not sent"),
             Some(Ok(())) => {}
         }
     }
 
-    /// Sends to another node.
+    /// Sends to another node, where that is connected.
     pub fn to_node(&self, to: NodeId, frame: &NodeFrame) {
+        if !self.is_sent_to(to, frame) {
+            tracing::debug!(%to, "a frame for a node that is not connected");
+        }
+    }
+
+    /// Sends to another node; false where that is not connected.
+    pub fn is_sent_to(&self, to: NodeId, frame: &NodeFrame) -> bool {
         let conduit = self.nodes.read().get(&to).cloned();
         match conduit.map(|conduit| conduit.send(frame)) {
-            None => tracing::debug!(%to, "a frame for a node that is not connected"),
+            None => return false,
             Some(Err(error)) => tracing::warn!(%to, %error, "a frame was not sent"),
             Some(Ok(())) => {}
         }
+        true
     }
 
     /// Sends to every process of this node.
@@ -130,5 +150,13 @@ impl Hub {
         for conduit in self.nodes.read().values() {
             let _ = conduit.send(frame);
         }
+    }
+}
+
+/// The process whose words a frame brings, if it does.
+fn speaker(frame: &FromNode) -> Option<ProcessId> {
+    match frame {
+        FromNode::Relay { from, .. } => Some(*from),
+        _ => None,
     }
 }

@@ -12,9 +12,10 @@
 pub mod channel;
 pub mod core;
 pub mod line;
+pub mod pulse;
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     io,
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -43,12 +44,38 @@ use crate::{
 const WAKER: Token = Token(usize::MAX);
 /// Events of one round.
 const EVENTS: usize = 64;
-/// Between looks for those who take nothing.
+/// Between looks for those who take nothing, or say nothing.
 const ROUND_MAX: Duration = Duration::from_secs(1);
 
 thread_local! {
-    /// Whether this thread has the lead.
-    static LEADS: Cell<bool> = const { Cell::new(false) };
+    /// The lines whose lead this thread has.
+    static LEADS: RefCell<Option<Arc<Lines>>> = const { RefCell::new(None) };
+}
+
+/// The lead, as long as a thread has it; however that ends, somebody else takes it over then.
+struct Leading<'a>(&'a Arc<Lines>);
+
+impl<'a> Leading<'a> {
+    /// The calling thread has it from now on.
+    fn begin(lines: &'a Arc<Lines>) -> Self {
+        LEADS.set(Some(lines.clone()));
+        Self(lines)
+    }
+}
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        if self.0.is_led_here() {
+            give_up_lead();
+        }
+    }
+}
+
+/// Gives the lead up that this thread has, if it has one.
+fn give_up_lead() {
+    if let Some(lines) = LEADS.take() {
+        lines.pass_on();
+    }
 }
 
 struct Polling {
@@ -184,16 +211,21 @@ impl Lines {
 
     /// An idle thread polls, if nobody else does or soon will; false where it may not. `asleep` is called when it is about
     /// to sleep and says whether it may; whatever wakes it ends the round, and what has come was heard then.
-    pub fn poll_idle(&self, for_at_most: Duration, asleep: impl FnOnce() -> bool, awake: impl FnOnce()) -> bool {
+    pub fn poll_idle(
+        self: &Arc<Self>,
+        for_at_most: Duration,
+        asleep: impl FnOnce() -> bool,
+        awake: impl FnOnce(),
+    ) -> bool {
         if !self.lead.lock().core.on_idle() {
             return false;
         }
-        LEADS.set(true);
+        let leading = Leading::begin(self);
         let timeout = if asleep() { for_at_most } else { Duration::ZERO };
         let ready = self.poll(timeout);
         awake();
         // Heard without the lead: what has come may keep this thread busy.
-        self.leave();
+        drop(leading);
         self.hear(ready);
         true
     }
@@ -201,10 +233,8 @@ impl Lines {
     /// Waits until `signal` is reached, or the deadline passes; whether it was reached. The caller polls meanwhile, if
     /// nobody else does.
     pub fn wait(self: &Arc<Self>, signal: &Arc<Signal>, deadline: Option<Instant>, heard: impl Fn()) -> bool {
-        // Code of the user's that a listener runs may wait in its turn.
-        if LEADS.get() {
-            self.leave();
-        }
+        // Code of the user's that a listener runs may wait in its turn, for these lines or for those of another runtime.
+        give_up_lead();
         self.flush();
         loop {
             let entered = self.lead.lock().enter(signal);
@@ -215,8 +245,7 @@ impl Lines {
                     let promoted = self.lead.lock().gone(follower);
                     if waited != Waited::Stopped {
                         if promoted {
-                            LEADS.set(true);
-                            self.leave();
+                            self.pass_on();
                         }
                         return waited == Waited::Reached;
                     }
@@ -224,7 +253,6 @@ impl Lines {
                 }
             };
             if leads {
-                LEADS.set(true);
                 if let Some(reached) = self.lead_until(signal, deadline, &heard) {
                     return reached;
                 }
@@ -239,6 +267,7 @@ impl Lines {
         deadline: Option<Instant>,
         heard: &impl Fn(),
     ) -> Option<bool> {
+        let leading = Leading::begin(self);
         signal.poke_by(Some(self.clone()));
         let reached = loop {
             if signal.is_reached() {
@@ -248,20 +277,22 @@ impl Lines {
             if left.is_some_and(|left| left.is_zero()) {
                 break Some(false);
             }
-            let ready = self.poll(left.unwrap_or(ROUND_MAX).min(ROUND_MAX));
+            let ready = self.poll(left.unwrap_or(ROUND_MAX));
             if !ready.is_empty() {
                 self.hear(ready);
                 heard();
             }
-            if !LEADS.get() {
+            if !self.is_led_here() {
                 break None;
             }
         };
         signal.poke_by(None);
-        if LEADS.get() {
-            self.leave();
-        }
+        drop(leading);
         reached
+    }
+
+    fn is_led_here(&self) -> bool {
+        LEADS.with_borrow(|led| led.as_ref().is_some_and(|led| std::ptr::eq(Arc::as_ptr(led), self)))
     }
 
     /// One round: writes what waits, sleeps until something comes, and gives the lines that may have something.
@@ -269,7 +300,7 @@ impl Lines {
         self.flush();
         let mut polling = self.polling.lock();
         let Polling { poll, events, looked_at } = &mut *polling;
-        if let Err(error) = poll.poll(events, Some(timeout)) {
+        if let Err(error) = poll.poll(events, Some(timeout.min(ROUND_MAX))) {
             if error.kind() != io::ErrorKind::Interrupted {
                 tracing::error!(%error, "connections to other processes cannot be polled");
                 std::thread::sleep(Duration::from_millis(1));
@@ -279,7 +310,7 @@ impl Lines {
         let lines = self.lines.lock();
         if looked_at.elapsed() > ROUND_MAX {
             *looked_at = Instant::now();
-            lines.iter().for_each(|(_, line)| line.look_for_stall(*looked_at));
+            lines.iter().for_each(|(_, line)| line.look(*looked_at));
         }
         events.iter().filter_map(|event| lines.get(event.token().0).cloned()).collect()
     }
@@ -291,8 +322,8 @@ impl Lines {
         }
     }
 
-    fn leave(&self) {
-        LEADS.set(false);
+    /// Whoever had the lead has it no more.
+    fn pass_on(&self) {
         let next = {
             let mut lead = self.lead.lock();
             let next = lead.core.on_leave();
@@ -331,7 +362,7 @@ impl Lines {
 impl Poke for Lines {
     fn poke(&self) {
         // The leader itself looks whether what it waits for is there.
-        if !LEADS.get() {
+        if !self.is_led_here() {
             self.wake();
         }
     }

@@ -445,3 +445,20 @@ pub enum DataFrame {
         outcome: WireOutcome,
     },
 }
+
+impl DataFrame {
+    /// The objects to which what it brings refers, each as often as it does.
+    #[must_use]
+    pub fn references(&self) -> Vec<ObjectId> {
+        let outcomes = match self {
+            Self::Run(_, run) | Self::Call(_, run) => {
+                let refs = run.args.iter().flat_map(WireArg::values).flat_map(|value| &value.refs);
+                return refs.map(|wire| wire.id).collect();
+            }
+            Self::Done { outcomes, .. } | Self::Answer { outcomes, .. } => outcomes.as_slice(),
+            Self::Object { outcome, .. } => std::slice::from_ref(outcome),
+            _ => &[],
+        };
+        outcomes.iter().flatten().flat_map(|value| &value.refs).map(|wire| wire.id).collect()
+    }
+}

@@ -9,9 +9,15 @@ pub mod core;
 mod output;
 mod start;
 
-use std::{collections::BTreeMap, os::unix::process::ExitStatusExt, process::ExitStatus, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::unix::process::ExitStatusExt,
+    process::ExitStatus,
+    sync::Arc,
+    time::Duration,
+};
 
-use actinic_gcs::{JobId, WorkerId};
+use actinic_gcs::{JobId, NodeId, WorkerId};
 use actix::prelude::*;
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -44,6 +50,12 @@ pub enum PoolEvent {
     Lost(WorkerId),
     /// A job has ended.
     JobGone(JobId),
+    /// Another node is connected.
+    Node(NodeId),
+    /// Another node is not connected any more.
+    NodeGone(NodeId),
+    /// These nodes are alive, this one among them.
+    Alive(BTreeSet<NodeId>),
     /// A piece of an executable has come.
     Part(ExeHash, u64, Result<Bytes, String>),
     /// A worker is to be killed at once, for this reason.
@@ -72,6 +84,8 @@ struct Exited {
 
 /// An executable that is on its way, and who waits to be started from it.
 struct Wanted {
+    /// Who was asked for the next piece.
+    from: Option<NodeId>,
     arriving: Arriving,
     starts: Vec<(WorkerId, JobCode)>,
 }
@@ -93,7 +107,7 @@ impl WorkerPool {
     pub fn new(shared: Arc<NodeShared>) -> Self {
         let (running, killed, arriving) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let cpus = shared.spec.resources.of(actinic_gcs::resources::CPU).units() as usize;
-        let core = PoolCore::new().with_hosts_max(cpus);
+        let core = PoolCore::new(shared.spec.id).with_hosts_max(cpus);
         Self { shared, core, effects: Vec::new(), running, killed, arriving }
     }
 
@@ -105,7 +119,7 @@ impl WorkerPool {
                     let worker = ProcessId { node: self.shared.spec.id, worker };
                     self.shared.local(LocalEvent::Worker(lease, worker));
                 }
-                PoolEffect::Stop(worker) => drop(self.running.remove(&worker)),
+                PoolEffect::Stop(worker) => self.stop(worker),
                 PoolEffect::NoWorker(lease, why) => self.shared.local(LocalEvent::NoWorker(lease, why)),
             }
         }
@@ -123,12 +137,44 @@ impl WorkerPool {
             return wanted.starts.push((worker, code));
         }
         match self.shared.exes.arriving(code.exe) {
-            Ok(arriving) => {
-                let fetch = NodeFrame::FetchExe { exe: code.exe, offset: 0 };
-                self.shared.hub.to_node(code.driver.node, &fetch);
-                self.arriving.insert(code.exe, Wanted { arriving, starts: vec![(worker, code)] });
-            }
+            Ok(arriving) => self.fetch(code.exe, Wanted { from: None, arriving, starts: vec![(worker, code)] }),
             Err(error) => self.core.on_no_code(code.job, &no_room(&error.to_string()), &mut self.effects),
+        }
+    }
+
+    /// Ends a worker, or forgets it where it waits to be started.
+    fn stop(&mut self, worker: WorkerId) {
+        if self.running.remove(&worker).is_none() {
+            self.arriving.values_mut().for_each(|wanted| wanted.starts.retain(|(waits, _)| *waits != worker));
+            self.arriving.retain(|_, wanted| !wanted.starts.is_empty());
+        }
+    }
+
+    /// Asks for what is missing of an executable the node of the first driver that is connected.
+    fn fetch(&mut self, exe: ExeHash, mut wanted: Wanted) {
+        let offset = wanted.arriving.offset();
+        let is_asked = |(_, code): &&(WorkerId, JobCode)| {
+            self.shared.hub.is_sent_to(code.driver.node, &NodeFrame::FetchExe { exe, offset })
+        };
+        match wanted.starts.iter().find(is_asked).map(|(_, code)| code.driver.node) {
+            Some(from) => {
+                wanted.from = Some(from);
+                self.arriving.insert(exe, wanted);
+            }
+            None => wanted.starts.into_iter().for_each(|(worker, _)| self.core.on_not_started(worker)),
+        }
+    }
+
+    /// What a node was to send goes on from another, or begins again when it is back.
+    fn source_gone(&mut self, node: NodeId) {
+        self.core.on_node_gone(node);
+        let from_there = |wanted: &Wanted| wanted.from == Some(node);
+        let exes: Vec<ExeHash> =
+            self.arriving.iter().filter(|(_, wanted)| from_there(wanted)).map(|(exe, _)| *exe).collect();
+        for exe in exes {
+            if let Some(wanted) = self.arriving.remove(&exe) {
+                self.fetch(exe, wanted);
+            }
         }
     }
 
@@ -166,15 +212,9 @@ impl WorkerPool {
                 // What is open for writing cannot be run.
                 drop(wanted.arriving);
                 wanted.starts.into_iter().for_each(|(worker, code)| self.spawn(worker, &code, ctx));
+                self.core.on_code(exe, &mut self.effects);
             }
-            Ok(false) => {
-                let from = wanted.starts.first().map(|(_, code)| code.driver.node);
-                let offset = wanted.arriving.offset();
-                if let Some(from) = from {
-                    self.shared.hub.to_node(from, &NodeFrame::FetchExe { exe, offset });
-                }
-                self.arriving.insert(exe, wanted);
-            }
+            Ok(false) => self.fetch(exe, wanted),
             Err(why) => {
                 for (_, code) in wanted.starts {
                     self.core.on_no_code(code.job, &no_room(&why), &mut self.effects);
@@ -212,6 +252,9 @@ impl Handler<PoolEvent> for WorkerPool {
             PoolEvent::Ready(worker) => self.core.on_ready(now, worker, &mut self.effects),
             PoolEvent::Lost(worker) => drop(self.running.remove(&worker)),
             PoolEvent::JobGone(job) => self.core.on_job_gone(job, &mut self.effects),
+            PoolEvent::Node(node) => self.core.on_node(node, &mut self.effects),
+            PoolEvent::NodeGone(node) => self.source_gone(node),
+            PoolEvent::Alive(nodes) => self.core.on_alive(&nodes, &mut self.effects),
             PoolEvent::Part(exe, offset, bytes) => self.on_part(exe, offset, bytes, ctx),
             PoolEvent::Kill(worker, why) => {
                 if let Some(running) = self.running.remove(&worker) {

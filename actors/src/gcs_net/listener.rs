@@ -173,7 +173,7 @@ impl Door {
         let way = match &hello.purpose {
             Purpose::Admin => Way::Admin,
             // A process has a door of its own.
-            Purpose::Process { .. } => return Err(Refusal::NoNode),
+            Purpose::Process { .. } => return Err(Refusal::OtherProcess),
             Purpose::Identity => match self.membership.tls.identity() {
                 Some(identity) => Way::Identity(identity.to_pem().to_owned()),
                 None => return Err(Refusal::NoIdentity),

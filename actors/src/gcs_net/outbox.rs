@@ -190,17 +190,22 @@ fn encode_frame(
 ) -> Result<(), Unsent> {
     let start = waiting.len();
     waiting.put_u32_le(0);
-    let encoded = encode(waiting);
-    let bytes = waiting.len() - start - LENGTH_BYTES;
-    let encoded = encoded.and(if bytes > FRAME_BYTES_MAX { Err(Unsent::TooLong { bytes }) } else { Ok(()) });
-    match encoded {
-        Ok(()) => {
-            let length = u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
-            waiting[start..start + LENGTH_BYTES].copy_from_slice(&length);
-        }
-        Err(_) => waiting.truncate(start),
+    let sealed = encode(waiting).and_then(|()| seal_frame(&mut waiting[start..]));
+    if sealed.is_err() {
+        waiting.truncate(start);
     }
-    encoded
+    sealed
+}
+
+/// Puts the length of a frame into the room that was left for it before its body.
+pub(crate) fn seal_frame(frame: &mut [u8]) -> Result<(), Unsent> {
+    let bytes = frame.len() - LENGTH_BYTES;
+    if bytes > FRAME_BYTES_MAX {
+        return Err(Unsent::TooLong { bytes });
+    }
+    let length = u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
+    frame[..LENGTH_BYTES].copy_from_slice(&length);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -179,6 +179,9 @@ pub enum Refusal {
         /// Which is here.
         here: ReplicaId,
     },
+    /// A worker's door, and not the one that was meant.
+    #[error("another process of the cluster is reached at this address by now")]
+    OtherProcess,
     /// No node of a cluster.
     #[error("this process serves the control store only: it is no node")]
     NoNode,

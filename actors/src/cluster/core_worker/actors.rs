@@ -12,7 +12,7 @@ use std::{
 use actinic_gcs::{ActorId, FunctionId, NodeId, ObjectId, TaskId};
 use rustc_hash::FxHashMap;
 
-use super::{answers::AnswerTo, CoreWorker, Imported};
+use super::{answers::AnswerTo, Arrived, CoreWorker, Imported};
 use crate::{
     cluster::{
         calls::{tell_of_death, OnDeath, RemoteActor},
@@ -34,7 +34,7 @@ use crate::{
 /// Makes an actor of this process out of what its keeper says, and starts it.
 pub type ActorImporter = fn(&Arc<CoreWorker>, HostActor) -> Result<(), TaskError>;
 /// Makes a call of an actor of this process out of one that has come, and offers it to the actor.
-pub type CallImporter = fn(&Arc<CoreWorker>, ProcessId, Arc<dyn AnyActor>, RunTask) -> Result<Imported, TaskError>;
+pub type CallImporter = fn(Arrived<'_>, Arc<dyn AnyActor>, RunTask) -> Result<Imported, TaskError>;
 
 /// What this executable can host and call.
 #[derive(Default)]
@@ -120,7 +120,7 @@ impl CoreWorker {
         kept: Arc<dyn Any + Send + Sync>,
     ) {
         let keeper = ProcessId::manager(actor.keeper());
-        let exported = export(&Exporter { core: self, to: keeper }).and_then(|args| {
+        let exported = self.export(keeper, export).and_then(|args| {
             let mut values = args.iter().flat_map(WireArg::values);
             let has_refs = values.any(|value| !value.refs.is_empty() || value.away.is_some());
             if actor.wire().detached && has_refs {
@@ -227,8 +227,7 @@ impl CoreWorker {
         task: &Arc<dyn Task>,
         at_once: bool,
     ) -> Result<(), TaskError> {
-        let exported = task.export(&Exporter { core: self, to }).unwrap_or_else(|| Err(super::disconnected()));
-        let run = exported?;
+        let run = self.export(to, |exporter| task.export(exporter).unwrap_or_else(|| Err(super::disconnected())))?;
         let frame = DataFrame::Call(actor.id(), Box::new(run));
         self.to_process_soon(to, &frame, at_once).map_err(|error| super::export::not_sent(task.head().name, error))
     }
@@ -263,6 +262,14 @@ impl CoreWorker {
         actor.on_place(place);
     }
 
+    /// The actors that this process calls at another one.
+    pub(super) fn actors_at(&self, process: ProcessId) -> Vec<Arc<RemoteActor>> {
+        let known: Vec<Arc<RemoteActor>> = self.actors.lock().known.values().filter_map(Weak::upgrade).collect();
+        let is_there =
+            |actor: &Arc<RemoteActor>| matches!(actor.place(), ActorWhere::Alive { process: at, .. } if at == process);
+        known.into_iter().filter(is_there).collect()
+    }
+
     /// A call of this process was answered.
     pub(super) fn answered(
         self: &Arc<Self>,
@@ -272,10 +279,12 @@ impl CoreWorker {
         outcomes: Vec<WireOutcome>,
     ) {
         let known = self.actors.lock().known.get(&actor).and_then(Weak::upgrade);
-        let Some(task) = known.and_then(|actor| actor.on_answer(task)) else { return };
-        let Some(node) = self.engine() else { return };
+        let task = known.and_then(|actor| actor.on_answer(task));
+        // As of a task: what has come is given back if nobody awaits it.
         let outcomes = outcomes.into_iter().map(|outcome| outcome.map(|value| self.import(from, value))).collect();
-        task.settle(&node, outcomes);
+        if let (Some(task), Some(node)) = (task, self.engine()) {
+            task.settle(&node, outcomes);
+        }
     }
 
     /// A process has found a handle by its name.
@@ -295,9 +304,11 @@ impl CoreWorker {
 
     /// The keepers on a node are gone, and their actors with them.
     pub(super) fn keeper_gone(self: &Arc<Self>, node: NodeId, reason: &str) {
+        // Let go of without the lock: the last of them tells that it is gone.
+        let known: Vec<Arc<RemoteActor>> = self.actors.lock().known.values().filter_map(Weak::upgrade).collect();
         let (kept, hosted): (Vec<ActorId>, Vec<ActorId>) = {
             let actors = self.actors.lock();
-            let known = actors.known.values().filter_map(Weak::upgrade).filter(|actor| actor.keeper() == node);
+            let known = known.iter().filter(|actor| actor.keeper() == node);
             let watched = actors.watched.iter().filter(|(_, (keeper, _))| *keeper == node).map(|(id, _)| *id);
             let hosted = actors.hosted.iter().filter(|(_, hosted)| hosted.keeper == node).map(|(id, _)| *id);
             (known.map(|actor| actor.id()).chain(watched).collect(), hosted.collect())
@@ -356,11 +367,12 @@ impl CoreWorker {
     }
 
     /// An actor of this process is called by another.
-    pub(super) fn run_call(self: &Arc<Self>, from: ProcessId, actor: ActorId, run: RunTask) {
+    pub(super) fn run_call(self: &Arc<Self>, from: ProcessId, actor: ActorId, mut run: RunTask) {
+        let args = Arrived::new(self, from, std::mem::take(&mut run.args));
         let Some(node) = self.engine() else { return };
         let (id, function) = (run.id, run.function);
         let imported = match (node.actors.get(actor), self.classes.methods.get(&function)) {
-            (Some(cell), Some(import)) => panics::catch(|| import(self, from, cell, run))
+            (Some(cell), Some(import)) => panics::catch(|| import(args, cell, run))
                 .unwrap_or_else(|panic| Err(TaskErrorKind::codec("an argument", panic.message))),
             (None, _) => {
                 let (actor, method) = (actor.to_string(), "a call".to_owned());

@@ -29,7 +29,7 @@ impl CoreWorker {
         let id = task.head().id;
         let first = {
             let mut running = self.running.lock();
-            running.insert(id, Arc::downgrade(&task));
+            running.insert((id, to), Arc::downgrade(&task));
             running.len() == 1
         };
         if first {
@@ -42,9 +42,12 @@ impl CoreWorker {
             task: id,
             came: Instant::now(),
             left: AtomicUsize::new(objects.len()),
-            objects: Mutex::new(objects.clone()),
+            objects: Mutex::new(objects),
         });
-        for object in &objects {
+        let count = completion.left.load(Ordering::Relaxed);
+        for at in 0..count {
+            // Gone where it is the last and all were there.
+            let Some(object) = completion.objects.lock().get(at).cloned() else { return };
             if !object.register(Waiter::Dependent(completion.clone())) {
                 completion.clone().dependency_ready();
             }
@@ -66,7 +69,7 @@ impl CoreWorker {
 }
 
 /// What is answered.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum AnswerTo {
     /// A task, under a lease.
     Task(LeaseId),
@@ -107,7 +110,7 @@ impl Dependent for Completion {
         let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
         let idle = {
             let mut running = self.core.running.lock();
-            if running.remove(&self.task).is_none() {
+            if running.remove(&(self.task, self.to)).is_none() {
                 // It was given back.
                 return;
             }

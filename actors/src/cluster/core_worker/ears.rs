@@ -9,7 +9,7 @@ use actinic_gcs::{ActorId, NodeId, ObjectId, TaskId};
 use bytes::Bytes;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{answers::AnswerTo, far::Later, CoreWorker, Way, BUSY_TICK, IDLE_TICK, WORK_TICK};
+use super::{answers::AnswerTo, far::Later, Arrived, CoreWorker, Way, BUSY_TICK, IDLE_TICK, WORK_TICK};
 use crate::{
     cluster::{
         lines::{
@@ -27,12 +27,14 @@ use crate::{
     },
     node::Node,
     panics,
+    task::Task,
 };
 
 impl CoreWorker {
     /// Joins the process to its engine: from now on it hears and is heard. Runs on the arbiter that hears its node.
     pub fn attach(self: &Arc<Self>, node: &Arc<Node>) {
         let _ = self.node.set(Arc::downgrade(node));
+        let _ = self.arbiter.set(actix_rt::Arbiter::current());
         self.lines.serve(node);
         let Some(stream) = self.connection.lock().take() else { return };
         if let Ok(also) = stream.try_clone() {
@@ -112,7 +114,7 @@ impl CoreWorker {
         self.carry_out(effects);
     }
 
-    fn hear_of_actor(self: &Arc<Self>, actor: ActorId, place: ActorWhere) {
+    pub(super) fn hear_of_actor(self: &Arc<Self>, actor: ActorId, place: ActorWhere) {
         self.forget_later(actor);
         let there = match &place {
             ActorWhere::Alive { process, doors } => self.reach(*process, doors, || Later::Actor(actor, place.clone())),
@@ -124,12 +126,13 @@ impl CoreWorker {
     }
 
     /// A task of another process is to run here.
-    fn run(self: &Arc<Self>, from: ProcessId, lease: LeaseId, run: RunTask) {
+    fn run(self: &Arc<Self>, from: ProcessId, lease: LeaseId, mut run: RunTask) {
+        let args = Arrived::new(self, from, std::mem::take(&mut run.args));
         let Some(node) = self.engine() else { return };
         let (id, function, has_gpus) = (run.id, run.function, !run.gpus.is_empty());
         let imported = match self.functions.get(&function) {
             // Decoding runs code of the user's.
-            Some(import) => panics::catch(|| import(self, from, run)).unwrap_or_else(|panic| {
+            Some(import) => panics::catch(|| import(args, run)).unwrap_or_else(|panic| {
                 let (type_name, message) = ("an argument".to_owned(), panic.message);
                 Err(TaskErrorKind::Codec { type_name, message }.into())
             }),
@@ -158,16 +161,19 @@ impl CoreWorker {
         let now = self.now();
         let ended = self.state.lock().submit.on_done(now, lease, task, ran_us, &mut effects);
         self.carry_out(effects);
-        let (Some(ended), Some(node)) = (ended, self.engine()) else { return };
+        // What a result refers to has come, whether or not anybody awaits the result, and is given back.
         let outcomes = outcomes.into_iter().map(|outcome| outcome.map(|value| self.import(from, value))).collect();
-        ended.0.settle(&node, outcomes);
+        if let (Some(ended), Some(node)) = (ended, self.engine()) {
+            ended.0.settle(&node, outcomes);
+        }
     }
 
     /// The owner wants tasks back that have not begun; whoever claims one decides whether it runs here or goes.
     fn give_back(self: &Arc<Self>, to: ProcessId, lease: LeaseId, mut tasks: Vec<TaskId>) {
         let Some(node) = self.engine() else { return };
         tasks.retain(|id| {
-            let task = self.running.lock().get(id).and_then(std::sync::Weak::upgrade);
+            let key = (*id, AnswerTo::Task(lease));
+            let task = self.running.lock().get(&key).and_then(std::sync::Weak::upgrade);
             let Some(task) = task.filter(|task| !task.head().is_inflight() && task.head().claim()) else {
                 return false;
             };
@@ -178,7 +184,7 @@ impl CoreWorker {
                 return false;
             }
             // Its completion, which does not find it there any more, says nothing.
-            self.running.lock().remove(id);
+            self.running.lock().remove(&key);
             task.fail(task.head().cancelled_error());
             true
         });
@@ -188,18 +194,25 @@ impl CoreWorker {
     }
 
     fn cancel_here(&self, task: TaskId) {
-        let Some(task) = self.running.lock().get(&task).and_then(std::sync::Weak::upgrade) else { return };
-        let head = task.head();
-        if head.cancel_before_start() {
-            task.fail(head.cancelled_error());
-        } else {
-            task.nudge();
+        let all: Vec<Arc<dyn Task>> = {
+            let running = self.running.lock();
+            let of_task = running.iter().filter(|((id, _), _)| *id == task);
+            of_task.filter_map(|(_, task)| task.upgrade()).collect()
+        };
+        for task in all {
+            let head = task.head();
+            if head.cancel_before_start() {
+                task.fail(head.cancelled_error());
+            } else {
+                task.nudge();
+            }
         }
     }
 
     /// A process is gone.
-    fn process_gone(self: &Arc<Self>, process: ProcessId, reason: &str) {
+    pub(super) fn process_gone(self: &Arc<Self>, process: ProcessId, reason: &str) {
         self.coming.lock().remove(&process);
+        self.far_lines.lock().ended(process);
         if let Some(Way::Direct(line)) = self.ways.lock().remove(&process) {
             line.shut();
         }
@@ -238,8 +251,12 @@ impl CoreWorker {
         };
         self.objects.node_gone(node);
         self.shut_off.lock().remove(&node);
-        let leased = self.state.lock().submit.workers_on(node);
-        let mut all: Vec<ProcessId> = on_node.into_iter().chain(leased).chain(self.called_on(node)).collect();
+        let (leased, counted) = {
+            let state = self.state.lock();
+            (state.submit.workers_on(node), state.refs.processes_on(node))
+        };
+        let known = on_node.into_iter().chain(leased).chain(counted);
+        let mut all: Vec<ProcessId> = known.chain(self.called_on(node)).collect();
         all.sort_unstable();
         all.dedup();
         for process in all {
@@ -328,8 +345,11 @@ impl ProcessEars {
 impl Listener for ProcessEars {
     fn frame(&mut self, frame: &[u8]) -> Result<(), FrameError> {
         let frame = decode(frame)?;
-        if let Some(core) = self.core.upgrade() {
-            core.hear(self.from, frame);
+        let Some(core) = self.core.upgrade() else { return Ok(()) };
+        // The last reference to a value of the user's may go, and with it run what may panic: this may be anybody's thread.
+        if let Err(panic) = panics::catch(|| core.hear(self.from, frame)) {
+            let (at, message) = (panic.location, panic.message);
+            tracing::error!(%at, message, "what came with a task or a result panicked when it was dropped");
         }
         Ok(())
     }
@@ -338,7 +358,10 @@ impl Listener for ProcessEars {
         tracing::debug!(process = %self.from, reason, "a process has hung up");
         // Whether it has ended the node will say.
         if let Some(core) = self.core.upgrade() {
-            core.hung_up(self.from, &self.line);
+            let hung_up = panics::catch(|| core.hung_up(self.from, &self.line, reason));
+            if let Err(panic) = hung_up {
+                tracing::error!(at = %panic.location, message = panic.message, "a process's end was not told to all");
+            }
         }
     }
 }

@@ -6,8 +6,11 @@
 
 use std::{
     any::Any,
+    cell::RefCell,
     sync::{Arc, LazyLock, Weak},
 };
+
+use actinic_gcs::ObjectId;
 
 use super::{ears::ProcessEars, CoreWorker, NotSent, Way};
 use crate::{
@@ -27,8 +30,10 @@ use crate::{
 
 /// Sends values to one process.
 pub struct Exporter<'a> {
-    pub(super) core: &'a Arc<CoreWorker>,
-    pub(super) to: ProcessId,
+    core: &'a Arc<CoreWorker>,
+    to: ProcessId,
+    /// References that it has sent.
+    sent: RefCell<Vec<ObjectId>>,
 }
 
 /// A task of another process, and where its results will be.
@@ -102,6 +107,7 @@ impl Exporter<'_> {
                 if self.core.state.lock().refs.on_send(wire.id, wire.owner, self.to) {
                     self.core.pinned.lock().insert(wire.id, object);
                 }
+                self.sent.borrow_mut().push(wire.id);
                 wire
             }
         })
@@ -112,17 +118,38 @@ impl Exporter<'_> {
         let wire = WireRef { id: actor.object(), owner: actor.owner() };
         if !actor.wire().detached {
             self.core.pin_actor(actor, self.to);
+            self.sent.borrow_mut().push(wire.id);
         }
         wire
     }
 
     fn send(&self, wire: WireRef) -> WireRef {
         let _ = self.core.state.lock().refs.on_send(wire.id, wire.owner, self.to);
+        self.sent.borrow_mut().push(wire.id);
         wire
     }
 }
 
 impl CoreWorker {
+    /// Makes what is to be sent to a process, and nothing of it where a part cannot be sent.
+    pub(super) fn export<T>(
+        self: &Arc<Self>,
+        to: ProcessId,
+        make: impl FnOnce(&Exporter<'_>) -> Result<T, TaskError>,
+    ) -> Result<T, TaskError> {
+        let exporter = Exporter { core: self, to, sent: RefCell::default() };
+        make(&exporter).inspect_err(|_| self.not_gone_out(to, exporter.sent.take()))
+    }
+
+    /// References that were to be sent were not: it is as if they had been given back.
+    fn not_gone_out(self: &Arc<Self>, to: ProcessId, objects: Vec<ObjectId>) {
+        let mut effects = Vec::new();
+        for object in objects {
+            self.state.lock().refs.on_release(object, to, 1, &mut effects);
+        }
+        self.carry_out_refs(effects);
+    }
+
     /// A value that has come from another process.
     #[must_use]
     pub fn import(self: &Arc<Self>, from: ProcessId, value: WireValue) -> Portable {
@@ -160,17 +187,17 @@ impl CoreWorker {
 
     /// The result of a task of another process, which owns it and from now on holds it.
     pub(super) fn outcome(self: &Arc<Self>, object: &Arc<dyn Object>, to: ProcessId) -> Result<WireValue, TaskError> {
-        let exporter = Exporter { core: self, to };
-        match object.encoded().unwrap_or_else(|| Err(super::disconnected()))? {
+        let encoded = object.encoded().unwrap_or_else(|| Err(super::disconnected()))?;
+        self.export(to, |exporter| match encoded {
             Portable::Away(away) => exporter.away(&away, away.pass(to)),
             here => exporter.value(here),
-        }
+        })
     }
 
     /// The value of an object of this process, for one who reads it.
     pub(super) fn answer(self: &Arc<Self>, object: &Arc<dyn Object>, to: ProcessId) -> Result<WireValue, TaskError> {
         let encoded = object.encoded().unwrap_or_else(|| Err(super::disconnected()))?;
-        Exporter { core: self, to }.value(encoded)
+        self.export(to, |exporter| exporter.value(encoded))
     }
 
     // --- ways ------------------------------------------------------------------------------------------------------
@@ -191,13 +218,13 @@ impl CoreWorker {
             // A node as the keeper of actors holds nothing that is counted.
             return Ok(());
         }
-        match self.way_to(to) {
+        let sent = match self.way_to(to) {
             Way::Direct(line) => line.send(frame, at_once),
-            Way::ThroughNode => {
-                let body = rmp_serde::to_vec(frame).map_err(|_| NotSent::Unencodable)?;
-                self.node_conduit.send(&ToNode::Relay { to, body: body.into() })
-            }
-        }
+            Way::ThroughNode => rmp_serde::to_vec(frame)
+                .map_err(|_| NotSent::Unencodable)
+                .and_then(|body| self.node_conduit.send(&ToNode::Relay { to, body: body.into() })),
+        };
+        sent.inspect_err(|_| self.not_gone_out(to, frame.references()))
     }
 
     fn way_to(self: &Arc<Self>, to: ProcessId) -> Way {
@@ -248,7 +275,10 @@ impl CoreWorker {
     }
 
     /// A line has ended.
-    pub(super) fn hung_up(&self, from: ProcessId, line: &Weak<Line>) {
+    pub(super) fn hung_up(self: &Arc<Self>, from: ProcessId, line: &Weak<Line>, reason: &str) {
+        if self.far_line_ended(from, reason) {
+            return;
+        }
         let mut ways = self.ways.lock();
         if matches!(ways.get(&from), Some(Way::Direct(there)) if Arc::as_ptr(there) == line.as_ptr()) {
             ways.remove(&from);

@@ -6,20 +6,21 @@
 //! nodes.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{TcpListener as BoundListener, ToSocketAddrs},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
-use actinic_gcs::{ActorId, NodeId};
+use actinic_gcs::{ActorId, NodeId, ObjectId};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
-use super::{ears::ProcessEars, CoreWorker, LeaseId, ProcessId, Way};
+use super::{ears::ProcessEars, CoreWorker, ForeignRef, LeaseId, ProcessId, SubmitEffect, Way};
 use crate::{
     cluster::{
         lines::{channel::Channel, line::Line},
-        wire::{ActorWhere, ClassId, Doors, Welcome},
+        wire::{ActorWhere, ActorWord, ClassId, DataFrame, Doors, Welcome},
     },
     gcs_net::{
         handshake::{self, Heard},
@@ -27,7 +28,7 @@ use crate::{
         stream::Stream,
         tls::{Identity, Tls, TokenError},
         wire::{Purpose, Refusal},
-        Membership,
+        Membership, NetError,
     },
 };
 
@@ -37,8 +38,27 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Processes of other nodes that have called on this one.
 const CALLERS_MAX: usize = 4_096;
+/// How long a node may take to say that a process of its has ended, whose line has.
+const GONE_MAX: Duration = Duration::from_secs(2);
 /// Before the next attempt, where the system cannot accept.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
+
+/// Lines to processes of other nodes.
+#[derive(Default)]
+pub(super) struct FarLines {
+    /// Those to each: both ends may have called.
+    lines: BTreeMap<ProcessId, Vec<Weak<Line>>>,
+    /// Processes whose lines have ended, of which it is not known whether they have.
+    lost: BTreeSet<ProcessId>,
+}
+
+impl FarLines {
+    /// A process has ended, or its node is gone.
+    pub(super) fn ended(&mut self, process: ProcessId) {
+        self.lines.remove(&process);
+        self.lost.remove(&process);
+    }
+}
 
 /// What is heard of a process while it is called.
 pub(super) enum Later {
@@ -126,11 +146,83 @@ impl CoreWorker {
             self.ways.lock().entry(to).or_insert(Way::ThroughNode);
             return true;
         };
+        let Some(arbiter) = self.arbiter.get() else { return true };
         coming.insert(to, vec![later()]);
         drop(coming);
         let core = self.clone();
-        actix_rt::spawn(async move { core.call_far(to, &address).await });
+        arbiter.spawn_fn(move || drop(actix_rt::spawn(async move { core.call_far(to, &address).await })));
         false
+    }
+
+    /// A line has ended; true where it is one between two nodes, which may be cut, or forgotten by what is between, while both
+    /// processes live. Whether this one does its node says within a moment; until then nothing is sent to it.
+    pub(super) fn far_line_ended(self: &Arc<Self>, process: ProcessId, reason: &str) -> bool {
+        let (others, is_first) = {
+            let mut far = self.far_lines.lock();
+            let Some(others) = far.lines.remove(&process) else { return far.lost.contains(&process) };
+            (others, far.lost.insert(process))
+        };
+        // The other end may have noticed of another line than this one, or not at all yet: neither is to wait for what was on
+        // a line that the other takes for lost.
+        others.iter().filter_map(Weak::upgrade).for_each(|line| line.shut());
+        let Some(arbiter) = self.arbiter.get().filter(|_| is_first) else { return true };
+        let (core, reason) = (Arc::downgrade(self), reason.to_owned());
+        let later = async move {
+            tokio::time::sleep(GONE_MAX).await;
+            if let Some(core) = core.upgrade().filter(|core| core.far_lines.lock().lost.remove(&process)) {
+                core.line_lost(process, &reason);
+            }
+        };
+        arbiter.spawn_fn(move || drop(actix_rt::spawn(later)));
+        true
+    }
+
+    /// The lines to a process that lives on are lost, and what was under way on them: tasks run again under other leases, calls
+    /// follow their actor's options, what was asked for is asked for again. What either end holds it keeps: a count that was
+    /// lost frees nothing, and ends with its process.
+    fn line_lost(self: &Arc<Self>, process: ProcessId, reason: &str) {
+        tracing::info!(%process, reason, "the line to a process of another node is lost");
+        let reason = format!("the line to it was lost: {reason}");
+        {
+            let new = self.far_lines.lock().lines.get(&process).and_then(|lines| lines.iter().find_map(Weak::upgrade));
+            let mut ways = self.ways.lock();
+            match new {
+                Some(line) => drop(ways.insert(process, Way::Direct(line))),
+                None => drop(ways.remove(&process)),
+            }
+        }
+        let mut effects = Vec::new();
+        let leases = {
+            let mut state = self.state.lock();
+            let leases = state.submit.leases_on(process);
+            state.submit.on_gone(process, &mut effects);
+            state.submit.settle(&mut effects);
+            leases
+        };
+        for effect in effects {
+            match effect {
+                SubmitEffect::Lost(task, worker) => self.lost(&task.0, worker, &reason),
+                other => self.carry_out(vec![other]),
+            }
+        }
+        // Its node does not know.
+        self.carry_out(leases.into_iter().map(SubmitEffect::Return).collect());
+        for actor in self.actors_at(process) {
+            self.on_actor(actor.id(), ActorWhere::Away { reason: reason.clone() });
+            // Whoever keeps it says where it is.
+            self.to_keeper(actor.keeper(), ActorWord::Watch(actor.id()));
+        }
+        let asked: Vec<ObjectId> = {
+            let fetching = self.fetching.lock();
+            let of_process = |waiting: &Vec<Weak<ForeignRef>>| {
+                waiting.iter().filter_map(Weak::upgrade).any(|wanted| wanted.wire().owner == process)
+            };
+            fetching.iter().filter(|(_, waiting)| of_process(waiting)).map(|(object, _)| *object).collect()
+        };
+        for object in asked {
+            let _ = self.to_process(process, &DataFrame::Fetch(object));
+        }
+        self.tick.notify_one();
     }
 
     async fn call_far(self: Arc<Self>, to: ProcessId, address: &str) {
@@ -139,13 +231,17 @@ impl CoreWorker {
             let from = self.me();
             let purpose = Purpose::Process { from: (from.node, from.worker), to: (to.node, to.worker) };
             let called = handshake::call(address, &membership, purpose, ANSWER_MAX).await;
-            let (stream, _) = called.map_err(|error| error.to_string())?;
+            let (stream, _) = called.map_err(|error| {
+                if matches!(error, NetError::Silent { .. }) {
+                    // Behind a wall that lets only the node's own port through, none of its doors answers.
+                    self.shut_off.lock().insert(to.node);
+                }
+                error.to_string()
+            })?;
             self.line_of(to, stream).map_err(|error| error.to_string())
         };
         let line = called.await.inspect_err(|error| {
-            tracing::info!(%to, address, error, "processes of another node are reached through the nodes");
-            // Behind a wall that lets only the node's own port through, none of its doors answers.
-            self.shut_off.lock().insert(to.node);
+            tracing::info!(%to, address, error, "a process of another node is reached through the nodes");
         });
         let Some(waiting) = self.coming.lock().remove(&to) else {
             // It has ended meanwhile.
@@ -170,7 +266,13 @@ impl CoreWorker {
     fn line_of(self: &Arc<Self>, other: ProcessId, stream: Stream) -> io::Result<Arc<Line>> {
         let (socket, tls, place) = stream.into_parts()?;
         let channel = Channel::tcp(socket, tls, place)?;
-        self.lines.add(channel, |line| ProcessEars::listener(self, other, line))
+        let line = self.lines.add(channel, |line| ProcessEars::listener(self, other, line))?;
+        let mut far = self.far_lines.lock();
+        let lines = far.lines.entry(other).or_default();
+        lines.retain(|line| line.strong_count() > 0);
+        lines.push(Arc::downgrade(&line));
+        drop(far);
+        Ok(line)
     }
 
     /// A lease is wanted back; false where it was granted with a process that is being called.
@@ -212,7 +314,7 @@ async fn greet(
             Purpose::Process { from: (node, worker), to } if to == (me.node, me.worker) => {
                 Ok(ProcessId { node, worker })
             }
-            _ => Err(Refusal::NoNode),
+            _ => Err(Refusal::OtherProcess),
         }),
     };
     let place = places.try_acquire_owned().map_err(|_| Refusal::Full { max: CALLERS_MAX });

@@ -61,6 +61,11 @@ impl Channel {
         source.register(registry, token, Interest::READABLE | Interest::WRITABLE)
     }
 
+    /// Whether a network is between the two ends.
+    pub(super) fn is_far(&self) -> bool {
+        matches!(self.socket, Socket::Tcp(_))
+    }
+
     /// Whether nothing is left where a read gave less than there was room for, as is so of a socket's stream (epoll(7)).
     pub(super) fn is_drained_by_a_short_read(&self) -> bool {
         self.tls.is_none()

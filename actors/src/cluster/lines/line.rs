@@ -16,10 +16,17 @@ use std::{
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::{channel::Channel, Lines};
+use super::{
+    channel::Channel,
+    pulse::{Beat, Pulse},
+    Lines,
+};
 use crate::{
     cluster::peer::{NotSent, OUTGOING_BYTES_MAX},
-    gcs_net::wire::{frame_bytes, FrameError, FRAME_BYTES_MAX, LENGTH_BYTES},
+    gcs_net::{
+        outbox::{seal_frame, Unsent},
+        wire::{frame_bytes, FrameError, FRAME_BYTES_MAX, LENGTH_BYTES},
+    },
 };
 
 /// Room for one read.
@@ -50,6 +57,14 @@ struct Incoming {
     told: bool,
 }
 
+/// Of a line over a network.
+#[derive(Default)]
+struct Far {
+    pulse: Mutex<Pulse>,
+    heard: AtomicBool,
+    said: AtomicBool,
+}
+
 #[derive(Default)]
 struct Outgoing {
     /// What waits, behind what is written.
@@ -70,6 +85,7 @@ pub struct Line {
     /// Something may have come since the reader looked.
     readable: AtomicBool,
     outgoing: Mutex<Outgoing>,
+    far: Option<Box<Far>>,
     lines: Weak<Lines>,
 }
 
@@ -81,6 +97,7 @@ impl Line {
         lines: &Arc<Lines>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
+            far: channel.is_far().then(Box::default),
             channel,
             token,
             incoming: Mutex::new(Incoming { buffer: Buffer::default(), listener: listener(this), told: false }),
@@ -107,6 +124,9 @@ impl Line {
         if outgoing.closed {
             // Whoever hears of the end sees to what was lost with it.
             return Ok(());
+        }
+        if let Some(far) = &self.far {
+            far.said.store(true, Ordering::Relaxed);
         }
         if outgoing.waiting() > OUTGOING_BYTES_MAX {
             return Err(NotSent::Full);
@@ -169,8 +189,29 @@ impl Line {
         }
     }
 
-    /// Cuts off one who takes nothing.
-    pub(super) fn look_for_stall(&self, now: Instant) {
+    /// A look, about once a second: cuts off one who takes nothing, or over a network says nothing.
+    pub(super) fn look(self: &Arc<Self>, now: Instant) {
+        self.look_for_stall(now);
+        let Some(far) = &self.far else { return };
+        // Whoever is at hearing does not read meanwhile.
+        let heard = far.heard.swap(false, Ordering::Relaxed) || self.incoming.is_locked();
+        let said = far.said.swap(false, Ordering::Relaxed);
+        let beat = far.pulse.lock().on_look(heard, said);
+        match beat {
+            Beat::Well => {}
+            Beat::SayAlive => {
+                let mut outgoing = self.outgoing.lock();
+                // Where something waits to be written, the other end will hear of that.
+                if outgoing.waiting() == 0 && !outgoing.closed {
+                    outgoing.bytes.extend_from_slice(&[0; LENGTH_BYTES]);
+                    self.write(&mut outgoing);
+                }
+            }
+            Beat::GiveUp => self.shut(),
+        }
+    }
+
+    fn look_for_stall(&self, now: Instant) {
         let outgoing = self.outgoing.lock();
         if outgoing.blocked_since.is_some_and(|since| now.duration_since(since) > STALL) {
             drop(outgoing);
@@ -208,6 +249,9 @@ impl Line {
             let drained = match self.channel.read(room) {
                 Ok(0) => return Err("its connection was closed".to_owned()),
                 Ok(read) => {
+                    if let Some(far) = &self.far {
+                        far.heard.store(true, Ordering::Relaxed);
+                    }
                     let drained = read < room.len() && self.channel.is_drained_by_a_short_read();
                     incoming.buffer.end += read;
                     drained
@@ -300,17 +344,12 @@ impl Outgoing {
         }
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; LENGTH_BYTES]);
-        let encoded = rmp_serde::encode::write(&mut self.bytes, frame).map_err(|_| NotSent::Unencodable);
-        let bytes = self.bytes.len() - start - LENGTH_BYTES;
-        let encoded = encoded.and(if bytes > FRAME_BYTES_MAX { Err(NotSent::TooLong { bytes }) } else { Ok(()) });
-        match encoded {
-            Ok(()) => {
-                let length = u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
-                self.bytes[start..start + LENGTH_BYTES].copy_from_slice(&length);
-            }
-            Err(_) => self.bytes.truncate(start),
+        let encoded = rmp_serde::encode::write(&mut self.bytes, frame).map_err(|_| Unsent::Unencodable);
+        let sealed = encoded.and_then(|()| seal_frame(&mut self.bytes[start..]));
+        if sealed.is_err() {
+            self.bytes.truncate(start);
         }
-        encoded
+        Ok(sealed?)
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
     peers, Facts, NodeError, NodeShared,
 };
 use crate::{
+    cluster::workers::PoolEvent,
     gcs_client::GcsError,
     gcs_net::{
         ask_admin, handshake,
@@ -137,6 +138,7 @@ fn keep(shared: &Arc<NodeShared>, arbiter: &ArbiterHandle, ended: &mpsc::Receive
         match nodes(shared).and_then(|nodes| Ok(Facts { nodes, row: GroupRow::read(&shared.gcs)? })) {
             Ok(facts) => {
                 look(shared, arbiter, &facts.nodes, &mut unconnected);
+                shared.pool(PoolEvent::Alive(facts.nodes.iter().map(|info| info.spec.id).collect()));
                 shared.set_facts(facts);
             }
             Err(error) => tracing::warn!(%error, "the cluster's nodes are not known"),

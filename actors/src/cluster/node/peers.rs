@@ -172,6 +172,7 @@ impl Hears for NodeEars {
             self.shared.others.write().remove(&node);
             self.shared.local(LocalEvent::PeerGone(node));
             self.shared.global(GlobalEvent::NodeGone(node));
+            self.shared.pool(PoolEvent::NodeGone(node));
             self.shared.objects(ObjectEvent::NodeGone(node));
             self.shared.actors(ActorEvent::NodeGone(node, reason.to_owned()));
             self.shared.hub.to_all_processes(&FromNode::NodeGone { node, reason: reason.to_owned() });
@@ -188,6 +189,7 @@ pub(super) fn welcome(shared: &Arc<NodeShared>, spec: NodeSpec, stream: Stream) 
     shared.others.write().insert(spec.id, spec.clone());
     shared.local(LocalEvent::Peer(spec.id));
     shared.global(GlobalEvent::Node(Box::new(spec.clone())));
+    shared.pool(PoolEvent::Node(spec.id));
     shared.actors(ActorEvent::Node(spec.id));
     let ears = NodeEars { shared: shared.clone(), spec, conduit: conduit.clone() };
     Peer::start_on(tcp_halves(stream), conduit, Liveness::Remote, ears);

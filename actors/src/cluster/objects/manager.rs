@@ -11,7 +11,7 @@ mod pulls;
 use std::{
     collections::BTreeMap,
     sync::{atomic::Ordering, Arc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actinic_gcs::{Millis, NodeId};
@@ -20,7 +20,10 @@ use actix::prelude::*;
 pub use self::events::{BulkCaller, Figures, ObjectEvent};
 use self::events::{For, RoomFound, StepDone, ViewFound};
 use super::{
-    pull::core::{PullCore, PullEffect, PullLimits},
+    pull::{
+        core::{PullCore, PullEffect, PullLimits},
+        intake::Intake,
+    },
     streams::{Served, Source},
     table::core::{TableCore, TableEffect},
     wire::{GrantedRoom, ObjectAsk, ObjectFigures, ObjectFrame, ObjectNews, Place, StoredId},
@@ -61,6 +64,8 @@ pub struct ObjectManager {
     store: Arc<ObjectStore>,
     table: TableCore,
     pulls: PullCore,
+    intake: Intake,
+    began: Instant,
     /// Room that processes fill.
     rooms: BTreeMap<StoredId, ReservedRoom>,
     views: BTreeMap<(StoredId, ProcessId), Vec<SharedView>>,
@@ -87,6 +92,8 @@ impl ObjectManager {
             store: ObjectStore::open(config)?,
             table,
             pulls: PullCore::new(limits),
+            intake: Intake::default(),
+            began: Instant::now(),
             rooms: BTreeMap::new(),
             views: BTreeMap::new(),
             fillings: BTreeMap::new(),
@@ -107,6 +114,10 @@ impl ObjectManager {
 
     fn now(&self) -> Millis {
         self.shared.now()
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn tell(&self, process: ProcessId, news: ObjectNews) {

@@ -6,14 +6,15 @@
 //! The protocol is indirect reference counting (Piquer, PARLE 1991): a reference that is sent makes the receiver a *child*
 //! of the sender, and a process keeps what it has as long as itself or any child of its needs it; then it releases it to its
 //! own parent. So no count is ever told by two at once, and no message can overtake another that matters: each release goes
-//! back the way the reference came. Where a parent is lost, its children turn to the owner instead.
+//! back the way the reference came. Where a parent is lost, its children turn to the owner instead, and where that is lost as
+//! well they have no parent: there is nothing left to keep.
 //!
 //! **Invariants:** an object is freed at its owner only when no process has a reference, on its way or arrived, unless that
 //! process is lost; a process that needs nothing any more has told so.
 
 use std::collections::BTreeMap;
 
-use actinic_gcs::ObjectId;
+use actinic_gcs::{NodeId, ObjectId};
 
 use crate::cluster::{gone::Gone, wire::ProcessId};
 
@@ -88,14 +89,21 @@ impl RefCore {
             // It has come home: the owner's own references keep the object.
             return effects.push(RefEffect::Release { to: from, object, count: 1 });
         }
+        let is_new = !self.entries.contains_key(&object);
         let entry = self.entries.entry(object).or_insert_with(|| Entry::of(owner));
         entry.local += 1;
         let lost = self.gone.contains(from);
         match &mut entry.parent {
-            None if lost => turn_to_owner(object, entry, &self.gone, effects),
-            None => entry.parent = Some((from, 1)),
             Some((parent, count)) if *parent == from => *count += 1,
             Some(_) => effects.push(RefEffect::Release { to: from, object, count: 1 }),
+            None if !lost && (is_new || from == owner) => entry.parent = Some((from, 1)),
+            None => {
+                // An orphan's children, and theirs, must not become its parent: nobody in such a circle would ever be done.
+                turn_to_owner(object, entry, &self.gone, effects);
+                if !lost {
+                    effects.push(RefEffect::Release { to: from, object, count: 1 });
+                }
+            }
         }
     }
 
@@ -153,6 +161,16 @@ impl RefCore {
             }
             self.free_if_done(object, effects);
         }
+    }
+
+    /// Processes of a node that need an object of here, or gave this process what it needs.
+    #[must_use]
+    pub fn processes_on(&self, node: NodeId) -> Vec<ProcessId> {
+        let all = self
+            .entries
+            .values()
+            .flat_map(|entry| entry.children.keys().copied().chain(entry.parent.map(|(parent, _)| parent)));
+        all.filter(|process| process.node == node).collect()
     }
 
     fn free_if_done(&mut self, object: ObjectId, effects: &mut Vec<RefEffect>) {

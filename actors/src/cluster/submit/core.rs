@@ -289,10 +289,8 @@ impl<T: Queued + Clone> SubmitCore<T> {
             of.end(&done, ran_us);
             of.touch(class, &mut self.touched);
         }
-        match (empty, recalled) {
-            (true, true) => self.give_up(slot, effects),
-            (true, false) => self.linger(slot),
-            (false, _) => {}
+        if empty {
+            self.on_empty(slot, recalled, effects);
         }
         self.pump(class, effects);
         Some(done.task)
@@ -366,6 +364,14 @@ impl<T: Queued + Clone> SubmitCore<T> {
             self.under_way += 1;
             of.rank(slot, held);
             effects.push(SubmitEffect::Send { lease, worker, task, at_once });
+        }
+    }
+
+    /// A lease is empty: it goes back, at once if it is wanted back.
+    fn on_empty(&mut self, slot: Slot, recalled: bool, effects: &mut Vec<SubmitEffect<T>>) {
+        match recalled {
+            true => self.give_up(slot, effects),
+            false => self.linger(slot),
         }
     }
 

@@ -6,16 +6,18 @@
 //! for nothing: so many of a job's workers as the node has CPUs host them all, the emptiest the next. One that is free is taken
 //! before another is started; as many are started as leases wait. A worker that hosted an actor of its own ends with it. When a job comes, workers are started ahead of need. One that is free for
 //! [`IDLE_MS_MAX`] ends, but for as many as were started ahead. A job whose workers end [`FAILURES_MAX`] times in a row
-//! before they are ready gets none any more, and is told why.
+//! before they are ready gets none any more, and is told why. While the node of a job's driver is away, who has the job's
+//! executable, the job needs no workers ahead; what waits for one is served when that node is back, or when the code is here. A
+//! job whose driver's node is dead, and not only cut off, has ended.
 //!
 //! **Invariants:** a worker that is not a host of light actors serves at most one lease, and a lease has at most one worker; no worker outlives its job by
 //! more than its end takes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use actinic_gcs::{JobId, Millis, WorkerId};
+use actinic_gcs::{JobId, Millis, NodeId, WorkerId};
 
-use crate::cluster::wire::{JobCode, LeaseFor, LeaseId};
+use crate::cluster::wire::{ExeHash, JobCode, LeaseFor, LeaseId};
 
 /// How long a worker without a lease is kept.
 pub const IDLE_MS_MAX: u64 = 10_000;
@@ -59,6 +61,8 @@ struct Job {
     failures: u32,
     ahead: usize,
     hopeless: Option<String>,
+    /// Looks in a row at which the driver's node was neither connected nor alive.
+    dead_looks: u32,
 }
 
 /// The state.
@@ -67,13 +71,17 @@ pub struct PoolCore {
     jobs: BTreeMap<JobId, Job>,
     next: u32,
     hosts_max: usize,
+    node: NodeId,
+    /// Other nodes that are connected.
+    connected: BTreeSet<NodeId>,
 }
 
 impl PoolCore {
-    /// A pool whose workers are numbered from `first` on.
+    /// The pool of a node.
     #[must_use]
-    pub fn new() -> Self {
-        Self { workers: BTreeMap::new(), jobs: BTreeMap::new(), next: 0, hosts_max: 1 }
+    pub fn new(node: NodeId) -> Self {
+        let (workers, jobs, connected) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { workers, jobs, next: 0, hosts_max: 1, node, connected }
     }
 
     /// So many workers of a job, and one at the least, host its light actors.
@@ -100,6 +108,7 @@ impl PoolCore {
             failures: 0,
             ahead,
             hopeless: None,
+            dead_looks: 0,
         });
         self.start_missing(job, effects);
     }
@@ -181,6 +190,44 @@ impl PoolCore {
         self.start_missing(gone.job, effects);
     }
 
+    /// A worker was not started, since its code is not here and nobody is connected who has it.
+    pub fn on_not_started(&mut self, worker: WorkerId) {
+        self.workers.remove(&worker);
+    }
+
+    /// An executable is here: what waits for it has no need of the node that had it.
+    pub fn on_code(&mut self, exe: ExeHash, effects: &mut Vec<PoolEffect>) {
+        let of_code = |(id, job): (&JobId, &Job)| (job.code.exe == exe).then_some(*id);
+        let ready: Vec<JobId> = self.jobs.iter().filter_map(of_code).collect();
+        ready.into_iter().for_each(|job| self.start_missing(job, effects));
+    }
+
+    /// Another node is connected.
+    pub fn on_node(&mut self, node: NodeId, effects: &mut Vec<PoolEffect>) {
+        self.connected.insert(node);
+        let of_node = |(id, job): (&JobId, &Job)| (job.code.driver.node == node).then_some(*id);
+        let back: Vec<JobId> = self.jobs.iter().filter_map(of_node).collect();
+        back.into_iter().for_each(|job| self.start_missing(job, effects));
+    }
+
+    /// Another node is not connected any more; it may come back.
+    pub fn on_node_gone(&mut self, node: NodeId) {
+        self.connected.remove(&node);
+    }
+
+    /// A look at which nodes are alive, whether or not they are connected. What is neither at two looks, lest one was taken
+    /// before the node came, is dead, and its drivers' jobs are over.
+    pub fn on_alive(&mut self, alive: &BTreeSet<NodeId>, effects: &mut Vec<PoolEffect>) {
+        let Self { jobs, connected, node, .. } = self;
+        let is_there = |at: &NodeId| at == node || connected.contains(at) || alive.contains(at);
+        // What a detached actor's job is called no driver ends.
+        for job in jobs.values_mut().filter(|job| !job.code.driver.is_manager()) {
+            job.dead_looks = if is_there(&job.code.driver.node) { 0 } else { job.dead_looks + 1 };
+        }
+        let over: Vec<JobId> = self.jobs.iter().filter(|(_, job)| job.dead_looks >= 2).map(|(id, _)| *id).collect();
+        over.into_iter().for_each(|job| self.on_job_gone(job, effects));
+    }
+
     /// A job's code cannot be had here.
     pub fn on_no_code(&mut self, job: JobId, reason: &str, effects: &mut Vec<PoolEffect>) {
         self.workers.retain(|_, worker| worker.job != job || worker.phase != Phase::Starting);
@@ -196,6 +243,8 @@ impl PoolCore {
         self.jobs.remove(&job);
         let of_job = self.workers.iter().filter(|(_, worker)| worker.job == job);
         effects.extend(of_job.map(|(id, _)| PoolEffect::Stop(*id)));
+        // Some of these may never have been started.
+        self.workers.retain(|_, worker| worker.job != job || worker.phase != Phase::Starting);
     }
 
     /// Time has passed: workers that nobody needs end.
@@ -208,7 +257,7 @@ impl PoolCore {
                 Phase::Sharing(leases, since) if leases.is_empty() => *since,
                 _ => continue,
             };
-            let keep = self.jobs.get(&worker.job).map_or(0, |job| job.ahead);
+            let keep = self.jobs.get(&worker.job).map_or(0, |job| self.kept(job));
             let kept = kept.entry(worker.job).or_insert(0);
             *kept += 1;
             if *kept > keep && now.0 >= since.0 + IDLE_MS_MAX {
@@ -290,12 +339,22 @@ impl PoolCore {
         // Light actors need no more hosts than there may be.
         let light = of.waiting.iter().filter(|(_, purpose)| *purpose == LeaseFor::LightActor).count();
         let needed = of.waiting.len() - light + light.min(self.hosts_max.saturating_sub(sharing));
-        let missing = needed.saturating_sub(starting).max(of.ahead.saturating_sub(all));
+        let missing = needed.saturating_sub(starting).max(self.kept(of).saturating_sub(all));
         let code = of.code.clone();
         for _ in 0..missing.min(STARTING_MAX.saturating_sub(starting)) {
             let worker = self.number();
             self.workers.insert(worker, Worker { job, phase: Phase::Starting });
             effects.push(PoolEffect::Start(worker, Box::new(code.clone())));
+        }
+    }
+
+    /// How many workers a job has though nothing waits for them.
+    fn kept(&self, job: &Job) -> usize {
+        let at = job.code.driver.node;
+        if at == self.node || self.connected.contains(&at) {
+            job.ahead
+        } else {
+            0
         }
     }
 
@@ -340,12 +399,6 @@ impl PoolCore {
                 "who is served waits no more"
             );
         }
-    }
-}
-
-impl Default for PoolCore {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -29,7 +29,8 @@ impl World {
             let load = node.local.load(0, 0);
             let (free, all) = (load.free.of(CPU), self.resources().of(CPU));
             if free != all {
-                found.push(format!("node {}: {} of {} CPUs are free", node.id.0, free.units(), all.units()));
+                let held = node.local.held().join(", ");
+                found.push(format!("node {}: {} of {} CPUs are free: {held}", node.id.0, free.units(), all.units()));
             }
             if load.waiting > 0 {
                 found.push(format!(

@@ -134,12 +134,11 @@ impl World {
         if to.is_manager() {
             return self.keep(at, KeeperWord::Heard(frame));
         }
-        let Some(process) = node.procs.get(&to.worker).copied() else { return self.not_there(at, frame) };
-        self.down(process, self.now, Down::Frame(frame));
+        // A frame for a process that is gone the shell drops.
+        if let Some(process) = node.procs.get(&to.worker).copied() {
+            self.down(process, self.now, Down::Frame(frame));
+        }
     }
-
-    /// A frame for a process that is gone: the shell drops it.
-    fn not_there(&mut self, _at: u32, _frame: FromNode) {}
 
     pub(super) fn down(&mut self, process: u32, from: u64, down: Down) {
         if let Down::Frame(frame) = &down {
@@ -245,10 +244,18 @@ impl World {
         let ready = self.arbiter(at, data.len() as u64);
         if to.node != self.nodes[at as usize].id {
             let bytes = data.iter().map(|one| self.sizes.of(one)).sum();
-            return self.between(at, self.index(to.node), ready, bytes, "", Between::Relay { to, from, data });
+            let other = self.index(to.node);
+            if !self.nodes[at as usize].hub.contains_key(&other) {
+                let reason = "its node is not connected".to_owned();
+                return self.to_process(at, from, FromNode::NodeGone { node: to.node, reason });
+            }
+            return self.between(at, other, ready, bytes, "", Between::Relay { to, from, data });
         }
-        if let Some(process) = self.nodes[at as usize].procs.get(&to.worker).copied() {
-            self.down(process, ready, Down::Data(from, data));
+        match self.nodes[at as usize].procs.get(&to.worker).copied() {
+            Some(process) => self.down(process, ready, Down::Data(from, data)),
+            None => {
+                self.to_process(at, from, FromNode::Gone { process: to, reason: "it has ended".to_owned() });
+            }
         }
     }
 
@@ -305,6 +312,7 @@ impl World {
         let node = self.nodes[other as usize].id;
         self.tell_local(at, MAIN, LocalEvent::PeerGone(node));
         self.tell_global_at(at, MAIN, self.now, GlobalEvent::NodeGone(node));
+        self.tell_pool(at, MAIN, PoolEvent::NodeGone(node));
         self.to_all_processes(at, &FromNode::NodeGone { node, reason: "its connection ended".to_owned() });
     }
 
@@ -315,6 +323,7 @@ impl World {
             self.nodes[at as usize].hub.insert(peer, self.conns);
             let spec = self.nodes[peer as usize].spec.clone();
             self.tell_local(at, MAIN, LocalEvent::Peer(spec.id));
+            self.tell_pool(at, MAIN, PoolEvent::Node(spec.id));
             self.tell_global_at(at, MAIN, self.now, GlobalEvent::Node(Box::new(spec)));
         }
     }

@@ -21,7 +21,10 @@ use actinic_actors::{
             LocalEvent,
         },
         objects::{
-            pull::core::{PullCore, PullLimits},
+            pull::{
+                core::{PullCore, PullLimits},
+                intake::Intake,
+            },
             table::core::TableCore,
         },
         wire::{Doors, FromNode, JobCode, NodeFrame, NodeLoad, ProcessId, Spilled},
@@ -103,6 +106,10 @@ pub(super) struct NodeSim {
     pub(super) running: BTreeSet<WorkerId>,
     pub(super) drivers: u32,
     pub(super) exe: Exe,
+    /// How much of it has come.
+    pub(super) exe_offset: u64,
+    /// How fast objects come in.
+    pub(super) intake: Intake,
     /// Until when its connections' arbiter and its network card are busy.
     pub(super) main_free: u64,
     pub(super) card_free: u64,
@@ -149,13 +156,15 @@ impl NodeSim {
             alive: true,
             local: LocalCore::new(id, NodeResources::new(resources)),
             global,
-            pool: PoolCore::new().with_hosts_max(settings.cpus as usize),
+            pool: PoolCore::new(id).with_hosts_max(settings.cpus as usize),
             hub: BTreeMap::new(),
             procs: BTreeMap::new(),
             codes: BTreeMap::new(),
             running: BTreeSet::new(),
             drivers: 0,
             exe: Exe::Missing,
+            exe_offset: 0,
+            intake: Intake::default(),
             main_free: 0,
             card_free: 0,
             keeper: (at < settings.keepers).then(|| ActorCore::new(id)),

@@ -7,10 +7,14 @@
 //! Invariant: a link carries one chunk at a time at its bandwidth, out of one node and into another.
 
 use actinic_actors::cluster::{
+    local::LocalEvent,
     objects::{
         directory::core::DirectoryEffect,
         manager::ObjectEvent,
-        pull::core::{Chunk, PullEffect},
+        pull::{
+            core::{Chunk, PullEffect},
+            intake::Came,
+        },
         table::core::TableEffect,
         wire::{Locator, ObjectAsk, ObjectFrame, ObjectNews, Place, StoredId},
     },
@@ -103,6 +107,10 @@ impl World {
         }
         let (table, pulls, mut effects, mut pulling) = (&mut node.table, &mut node.pulls, Vec::new(), Vec::new());
         let mut for_node = None;
+        let came = match &word {
+            ObjectWord::Chunk(chunk, _) => node.intake.on_answered(self.now / 1_000, chunk.bytes),
+            _ => None,
+        };
         self.meter.timed(Core::Objects, || match word {
             ObjectWord::Room(stored) => pulls.on_room(stored, Ok(()), &mut pulling),
             ObjectWord::Chunk(chunk, from) => pulls.on_chunk(chunk, from, true, &mut pulling),
@@ -132,6 +140,9 @@ impl World {
             }
             Some((node, frame)) => self.to_node(at, node, NodeFrame::Object(frame)),
             None => {}
+        }
+        if let Some(Came { bytes, took_us }) = came {
+            self.tell_local(at, OBJECTS, LocalEvent::Transfer(bytes, took_us));
         }
         self.table_effects(at, effects);
         self.pull_effects(at, pulling);
@@ -197,6 +208,7 @@ impl World {
     /// Asks a node for a chunk, which comes over its link and this node's once both have time for it.
     fn fetch_chunk(&mut self, at: u32, chunk: Chunk, source: NodeId) {
         let from = self.index(source);
+        self.nodes[at as usize].intake.on_asked(self.now / 1_000);
         let (asked, takes) = (self.now + self.model.tcp_ns, self.model.wire_ns(chunk.bytes));
         let out = &mut self.nodes[from as usize].bulk_out_free;
         let begins = asked.max(*out);

@@ -307,7 +307,7 @@ impl World {
             }
             Down::Frame(FromNode::NodeGone { node, .. }) => {
                 let mut gone = self.procs[process as usize].submit.workers_on(node);
-                gone.extend(self.procs[process as usize].refs.ways_on(node));
+                gone.extend(self.procs[process as usize].refs.known_on(node));
                 gone.sort_unstable();
                 gone.dedup();
                 gone.into_iter().for_each(|gone| self.on_process_gone(process, gone));
@@ -367,9 +367,8 @@ impl World {
         });
         self.carry_out(process, effects);
         for (_, task, _, refs) in dones.iter().filter(|(_, _, _, refs)| !refs.is_empty()) {
-            if ended.iter().any(|ended| ended.id == *task) {
-                self.result_came(process, from, *task, refs);
-            }
+            let is_awaited = ended.iter().any(|ended| ended.id == *task);
+            self.result_came(process, from, is_awaited.then_some(*task), refs);
         }
         ended.iter().for_each(|task| self.ended(process, task, false));
     }

@@ -9,11 +9,11 @@ use actinic_actors::cluster::{
     wire::{JobCode, NodeFrame, ProcessId, ToNode},
     workers::{core::PoolEffect, PoolEvent},
 };
-use actinic_gcs::WorkerId;
+use actinic_gcs::{NodeId, WorkerId};
 
 use super::{
     events::{Event, Up},
-    node::{Exe, LOOK_NS, PART_BYTES, PROCESSES},
+    node::{Exe, NodeSim, LOOK_NS, MAIN, PART_BYTES, PROCESSES},
     World,
 };
 use crate::meter::Core;
@@ -29,13 +29,19 @@ impl World {
         match event {
             PoolEvent::Lost(worker) => self.kill(at, worker),
             PoolEvent::Part(_, offset, _) => self.on_part(at, offset),
+            PoolEvent::NodeGone(gone) => {
+                core.on_node_gone(gone);
+                self.source_gone(at, gone);
+            }
             event => self.meter.timed(Core::Pool, || match event {
                 PoolEvent::Job(code, ahead) => core.on_job(&code, ahead, &mut effects),
                 PoolEvent::Need(lease, purpose, code) => core.on_need(lease, purpose, &code, &mut effects),
                 PoolEvent::Ended(lease) => core.on_ended(now, lease, &mut effects),
                 PoolEvent::Ready(worker) => core.on_ready(now, worker, &mut effects),
                 PoolEvent::JobGone(job) => core.on_job_gone(job, &mut effects),
-                PoolEvent::Lost(_) | PoolEvent::Part(..) | PoolEvent::Kill(..) => {}
+                PoolEvent::Node(node) => core.on_node(node, &mut effects),
+                PoolEvent::Alive(nodes) => core.on_alive(&nodes, &mut effects),
+                PoolEvent::Lost(_) | PoolEvent::NodeGone(_) | PoolEvent::Part(..) | PoolEvent::Kill(..) => {}
             }),
         }
         self.pool_effects(at, effects);
@@ -68,17 +74,43 @@ impl World {
         let (core, mut effects) = (&mut node.pool, Vec::new());
         self.meter.timed(Core::Pool, || core.on_time(now, &mut effects));
         self.pool_effects(at, effects);
+        // Nodes look five times a second; nothing comes of it but where one has been lost.
+        let is_alive = |node: &&NodeSim| node.alive;
+        if self.nodes.iter().any(|node| !node.alive) {
+            let alive = self.nodes.iter().filter(is_alive).map(|node| node.id).collect();
+            self.tell_pool(at, MAIN, PoolEvent::Alive(alive));
+        }
     }
 
     fn start_worker(&mut self, at: u32, worker: WorkerId, code: JobCode) {
         match &mut self.nodes[at as usize].exe {
             Exe::Here => self.spawn(at, worker, &code),
             Exe::Arriving(starts) => starts.push((worker, code)),
-            missing => {
-                let (exe, from) = (code.exe, code.driver.node);
-                *missing = Exe::Arriving(vec![(worker, code)]);
-                self.to_node(at, from, NodeFrame::FetchExe { exe, offset: 0 });
-            }
+            Exe::Missing => self.fetch(at, 0, vec![(worker, code)]),
+        }
+    }
+
+    /// As in `cluster/workers.rs`: the first driver's node that is connected is asked for the rest.
+    fn fetch(&mut self, at: u32, offset: u64, mut starts: Vec<(WorkerId, JobCode)>) {
+        let is_connected = |code: &JobCode| self.nodes[at as usize].hub.contains_key(&self.index(code.driver.node));
+        let Some(first) = starts.iter().position(|(_, code)| is_connected(code)) else {
+            let node = &mut self.nodes[at as usize];
+            node.exe = Exe::Missing;
+            return starts.into_iter().for_each(|(worker, _)| node.pool.on_not_started(worker));
+        };
+        starts.rotate_left(first);
+        let (exe, from) = (starts[0].1.exe, starts[0].1.driver.node);
+        let node = &mut self.nodes[at as usize];
+        (node.exe, node.exe_offset) = (Exe::Arriving(starts), offset);
+        self.to_node(at, from, NodeFrame::FetchExe { exe, offset });
+    }
+
+    fn source_gone(&mut self, at: u32, gone: NodeId) {
+        let node = &mut self.nodes[at as usize];
+        let Exe::Arriving(starts) = &mut node.exe else { return };
+        if starts.first().is_some_and(|(_, code)| code.driver.node == gone) {
+            let (starts, offset) = (std::mem::take(starts), node.exe_offset);
+            self.fetch(at, offset, starts);
         }
     }
 
@@ -93,14 +125,16 @@ impl World {
     fn on_part(&mut self, at: u32, offset: u64) {
         let bytes = self.model.exe_bytes;
         let Exe::Arriving(starts) = &mut self.nodes[at as usize].exe else { return };
-        let Some((_, code)) = starts.first() else { return };
-        let (exe, from, next) = (code.exe, code.driver.node, offset + PART_BYTES);
+        let (starts, next) = (std::mem::take(starts), offset + PART_BYTES);
         if next < bytes {
-            return self.to_node(at, from, NodeFrame::FetchExe { exe, offset: next });
+            return self.fetch(at, next, starts);
         }
-        let starts = std::mem::take(starts);
         self.nodes[at as usize].exe.adopt();
+        let exe = starts.first().map(|(_, code)| code.exe);
         starts.into_iter().for_each(|(worker, code)| self.spawn(at, worker, &code));
+        let mut effects = Vec::new();
+        exe.into_iter().for_each(|exe| self.nodes[at as usize].pool.on_code(exe, &mut effects));
+        self.pool_effects(at, effects);
     }
 
     /// A worker process has come up: it calls, is let in, and says that it is ready.

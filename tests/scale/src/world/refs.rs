@@ -82,9 +82,10 @@ impl References {
         }
     }
 
-    /// Those on a node to whom it has spoken.
-    pub(super) fn ways_on(&self, node: NodeId) -> Vec<ProcessId> {
-        self.ways.iter().copied().filter(|process| process.node == node).collect()
+    /// Those on a node to whom it has spoken, or who are counted.
+    pub(super) fn known_on(&self, node: NodeId) -> Vec<ProcessId> {
+        let spoken_to = self.ways.iter().copied().filter(|process| process.node == node);
+        spoken_to.chain(self.core.processes_on(node)).collect()
     }
 
     pub(super) fn ended(&mut self, process: ProcessId) {
@@ -403,10 +404,10 @@ impl World {
         sent
     }
 
-    /// A result has come: it holds what it refers to, if somebody holds it still.
-    pub(super) fn result_came(&mut self, process: u32, from: ProcessId, task: TaskId, refs: &[SimRef]) {
+    /// A result has come, of a task if that was awaited: it holds what it refers to, if somebody holds it still.
+    pub(super) fn result_came(&mut self, process: u32, from: ProcessId, task: Option<TaskId>, refs: &[SimRef]) {
         let came: Vec<Handle> = refs.iter().map(|there| self.ref_receive(process, from, *there)).collect();
-        match self.refs(process).own.get_mut(&ObjectId::of_return(task, 0)) {
+        match task.and_then(|task| self.refs(process).own.get_mut(&ObjectId::of_return(task, 0))) {
             Some(own) => own.inside.extend(came),
             None => came.into_iter().for_each(|handle| self.ref_drop(process, handle)),
         }

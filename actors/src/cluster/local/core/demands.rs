@@ -114,11 +114,15 @@ impl Demands {
         self.timed.iter().filter_map(|key| Some((key, self.all.get(key)?)))
     }
 
-    /// Forgets what was placed here, was not told again, and holds nothing.
+    /// What was placed here and was not told again wants nothing any more, and is forgotten once it holds nothing.
     pub(super) fn forget_late(&mut self, now: Millis) {
-        let late = |wanted: &Wanted| wanted.held == 0 && wanted.until.is_some_and(|until| now >= until);
-        let late: Vec<Key> = self.active().filter(|(_, wanted)| late(wanted)).map(|(key, _)| *key).collect();
-        late.iter().for_each(|key| self.remove(key));
+        let is_late = |wanted: &Wanted| wanted.want > 0 && wanted.until.is_some_and(|until| now >= until);
+        let late: Vec<Key> = self.active().filter(|(_, wanted)| is_late(wanted)).map(|(key, _)| *key).collect();
+        for key in late {
+            if let Some(wanted) = self.all.get_mut(&key) {
+                wanted.want = 0;
+            }
+        }
     }
 
     /// After a pass: forgets what is over, and leaves what is at rest.

@@ -55,6 +55,17 @@ impl LocalCore {
             .collect()
     }
 
+    /// Who holds which lease, at which worker, for people.
+    #[must_use]
+    pub fn held(&self) -> Vec<String> {
+        let all = self.leases.iter();
+        all.map(|(number, granted)| match granted.worker {
+            Some(worker) => format!("{}: lease {number} at {worker}", granted.key.owner),
+            None => format!("{}: lease {number}, which waits for a worker", granted.key.owner),
+        })
+        .collect()
+    }
+
     /// Asserts every invariant.
     ///
     /// # Panics

@@ -170,7 +170,7 @@ impl LocalCore {
             if wanted.spilled > 0 || !wanted.shares.is_empty() {
                 at(wanted.told_at.0 + if wanted.owed { TELL_EVERY_MS } else { REFRESH_MS });
             }
-            if let Some(until) = wanted.until.filter(|_| wanted.held == 0) {
+            if let Some(until) = wanted.until.filter(|_| wanted.want > 0) {
                 at(until.0);
             }
         }

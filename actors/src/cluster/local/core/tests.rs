@@ -182,6 +182,22 @@ fn what_was_placed_here_is_forgotten_unless_it_is_told_again() {
 }
 
 #[test]
+fn what_was_placed_here_long_ago_is_granted_nothing_more_though_it_holds_something() {
+    let mut kit = kit(1.0);
+    kit.core.on_peer(NodeId(2));
+    let owner = process(2, 1);
+    let (class, spec) = (ClassId(0), spec(1.0, SchedulingStrategy::Default));
+    let placed = Spilled { owner, code: code(owner), class, spec, want: 3, work: Work::default(), revision: 1 };
+    kit.core.on_place(Millis(0), placed);
+    let first = needed(&kit.pass(0));
+    assert_eq!(first.len(), 1);
+    kit.pass(PLACED_MS_MAX);
+    kit.core.on_return(lease(first[0]), &mut kit.effects);
+    assert!(needed(&kit.pass(PLACED_MS_MAX + 1)).is_empty());
+    assert_eq!(kit.core.wanted.iter().count(), 0);
+}
+
+#[test]
 fn who_holds_nothing_for_long_gets_something_back_from_who_holds_most() {
     let mut kit = kit(2.0);
     let first = needed(&kit.demand(0, 1, 1.0, 2));

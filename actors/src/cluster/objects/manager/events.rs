@@ -10,8 +10,9 @@ use actix::prelude::*;
 use super::{ObjectManager, ReservedRoom, SharedView};
 use crate::{
     cluster::{
+        local::LocalEvent,
         objects::{
-            pull::core::Chunk,
+            pull::{core::Chunk, intake::Came},
             streams,
             wire::{ObjectAsk, ObjectFigures, ObjectFrame, StoredId},
         },
@@ -151,6 +152,10 @@ impl Handler<ChunkDone> for ObjectManager {
     type Result = ();
 
     fn handle(&mut self, ChunkDone { chunk, from, came }: ChunkDone, ctx: &mut Context<Self>) {
+        let bytes = if came { chunk.bytes } else { 0 };
+        if let Some(Came { bytes, took_us }) = self.intake.on_answered(self.now_us(), bytes) {
+            self.shared.local(LocalEvent::Transfer(bytes, took_us));
+        }
         let mut pulling = Vec::new();
         self.pulls.on_chunk(chunk, from, came, &mut pulling);
         self.carry_out_pulls(pulling, ctx);

@@ -61,6 +61,7 @@ impl ObjectManager {
 
     fn fetch(&mut self, chunk: Chunk, from: NodeId, ctx: &mut Context<Self>) {
         let me = ctx.address();
+        self.intake.on_asked(self.now_us());
         let range = chunk.offset as usize..(chunk.offset + chunk.bytes) as usize;
         let part = self.fillings.get(&chunk.stored).and_then(|filling| filling.part(range));
         match (part, self.source(from)) {

@@ -5,7 +5,7 @@
 use actinic_gcs::{NodeId, TaskId};
 
 use super::{held::Held, Queued, SubmitCore, DEPTH_MAX};
-use crate::cluster::wire::{ClassId, ProcessId};
+use crate::cluster::wire::{ClassId, LeaseId, ProcessId};
 
 impl<T: Queued + Clone> SubmitCore<T> {
     /// The worker to which a task was sent.
@@ -32,6 +32,15 @@ impl<T: Queued + Clone> SubmitCore<T> {
     #[must_use]
     pub fn workers_on(&self, node: NodeId) -> Vec<ProcessId> {
         self.held.iter().map(|(_, held)| held.worker).filter(|worker| worker.node == node).collect()
+    }
+
+    /// The leases on a process.
+    #[must_use]
+    pub fn leases_on(&self, worker: ProcessId) -> Vec<LeaseId> {
+        let mut leases: Vec<LeaseId> =
+            self.held.iter().filter(|(_, held)| held.worker == worker).map(|(_, held)| held.lease).collect();
+        leases.sort_unstable();
+        leases
     }
 
     /// Whether anything is under way.

@@ -78,10 +78,8 @@ impl<T: Queued + Clone> SubmitCore<T> {
         }
         of.rank(slot, held);
         of.touch(class, &mut self.touched);
-        match (empty, recalled) {
-            (true, true) => self.give_up(slot, effects),
-            (true, false) => self.linger(slot),
-            (false, _) => {}
+        if empty {
+            self.on_empty(slot, recalled, effects);
         }
         self.pump(class, effects);
     }

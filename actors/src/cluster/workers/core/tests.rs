@@ -6,7 +6,12 @@ use super::*;
 use crate::cluster::wire::{ExeHash, ProcessId};
 
 fn code(job: u32) -> JobCode {
-    let driver = ProcessId { node: NodeId(1), worker: WorkerId(1_000) };
+    code_of(job, NodeId(1))
+}
+
+/// The code of a job whose driver is at this node.
+fn code_of(job: u32, node: NodeId) -> JobCode {
+    let driver = ProcessId { node, worker: WorkerId(1_000) };
     JobCode {
         job: JobId(job),
         exe: ExeHash([0; 32]),
@@ -38,7 +43,7 @@ fn started(effects: &[PoolEffect]) -> Vec<u32> {
 
 #[test]
 fn workers_are_started_ahead_of_need_and_used_again() {
-    let (mut core, mut effects) = (PoolCore::new(), Vec::new());
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
     core.on_job(&code(1), 2, &mut effects);
     assert_eq!(started(&take(&core, &mut effects)), [1, 2]);
     core.on_ready(Millis(0), WorkerId(1), &mut effects);
@@ -51,7 +56,7 @@ fn workers_are_started_ahead_of_need_and_used_again() {
 
 #[test]
 fn as_many_are_started_as_leases_wait() {
-    let (mut core, mut effects) = (PoolCore::new(), Vec::new());
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
     (0..3).for_each(|number| core.on_need(lease(number), LeaseFor::Tasks, &code(1), &mut effects));
     assert_eq!(started(&take(&core, &mut effects)).len(), 3);
     core.on_ready(Millis(0), WorkerId(2), &mut effects);
@@ -60,7 +65,7 @@ fn as_many_are_started_as_leases_wait() {
 
 #[test]
 fn a_worker_serves_its_own_job_only() {
-    let (mut core, mut effects) = (PoolCore::new(), Vec::new());
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
     core.on_job(&code(1), 1, &mut effects);
     core.on_ready(Millis(0), WorkerId(1), &mut effects);
     take(&core, &mut effects);
@@ -70,7 +75,7 @@ fn a_worker_serves_its_own_job_only() {
 
 #[test]
 fn a_job_whose_workers_never_come_up_is_told_why() {
-    let (mut core, mut effects) = (PoolCore::new(), Vec::new());
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
     core.on_need(lease(1), LeaseFor::Tasks, &code(1), &mut effects);
     for worker in 1..=FAILURES_MAX {
         core.on_exit(WorkerId(worker), "exit status 127", &mut effects);
@@ -81,7 +86,7 @@ fn a_job_whose_workers_never_come_up_is_told_why() {
 
 #[test]
 fn a_worker_that_nobody_needs_ends() {
-    let (mut core, mut effects) = (PoolCore::new(), Vec::new());
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
     core.on_need(lease(1), LeaseFor::Tasks, &code(1), &mut effects);
     core.on_ready(Millis(0), WorkerId(1), &mut effects);
     core.on_ended(Millis(5), lease(1), &mut effects);
@@ -94,7 +99,7 @@ fn a_worker_that_nobody_needs_ends() {
 
 #[test]
 fn a_job_takes_its_workers_with_it() {
-    let (mut core, mut effects) = (PoolCore::new(), Vec::new());
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
     core.on_job(&code(1), 2, &mut effects);
     core.on_ready(Millis(0), WorkerId(1), &mut effects);
     take(&core, &mut effects);
@@ -106,11 +111,47 @@ fn a_job_takes_its_workers_with_it() {
 
 #[test]
 fn more_workers_are_started_than_may_start_at_once_when_more_leases_wait() {
-    let (mut core, mut effects) = (PoolCore::new(), Vec::new());
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
     let count = STARTING_MAX as u64 + 10;
     (0..count).for_each(|number| core.on_need(lease(number), LeaseFor::Tasks, &code(1), &mut effects));
     let first = started(&take(&core, &mut effects));
     assert_eq!(first.len(), STARTING_MAX);
     first.iter().for_each(|worker| core.on_ready(Millis(0), WorkerId(*worker), &mut effects));
     assert_eq!(started(&take(&core, &mut effects)).len(), 10);
+}
+
+#[test]
+fn what_could_not_be_started_is_started_when_the_driver_s_node_is_back() {
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
+    core.on_node(NodeId(2), &mut effects);
+    core.on_need(lease(1), LeaseFor::Tasks, &code_of(1, NodeId(2)), &mut effects);
+    assert_eq!(started(&take(&core, &mut effects)), [1]);
+    core.on_node_gone(NodeId(2));
+    core.on_not_started(WorkerId(1));
+    assert!(core.is_empty());
+    core.on_node(NodeId(2), &mut effects);
+    assert_eq!(started(&take(&core, &mut effects)), [2]);
+    core.on_ready(Millis(0), WorkerId(2), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Assign(lease(1), WorkerId(2))]);
+}
+
+#[test]
+fn a_job_is_over_when_its_driver_s_node_is_dead_and_not_when_that_is_cut_off() {
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
+    let both = BTreeSet::from([NodeId(1), NodeId(2)]);
+    let one = BTreeSet::from([NodeId(1)]);
+    core.on_need(lease(1), LeaseFor::Tasks, &code_of(1, NodeId(2)), &mut effects);
+    core.on_need(lease(2), LeaseFor::Tasks, &code_of(2, NodeId(1)), &mut effects);
+    let detached = JobCode { driver: ProcessId::manager(NodeId(2)), ..code(3) };
+    core.on_need(lease(3), LeaseFor::Actor, &detached, &mut effects);
+    take(&core, &mut effects);
+    (0..3).for_each(|_| core.on_alive(&both, &mut effects));
+    core.on_alive(&one, &mut effects);
+    core.on_node(NodeId(2), &mut effects);
+    (0..3).for_each(|_| core.on_alive(&one, &mut effects));
+    assert_eq!(take(&core, &mut effects), [], "cut off, late in the list, and connected: it is there");
+    core.on_node_gone(NodeId(2));
+    (0..2).for_each(|_| core.on_alive(&one, &mut effects));
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Stop(WorkerId(1))]);
+    assert_eq!(core.len(), 2, "those of another node's job and of detached actors are left alone");
 }
