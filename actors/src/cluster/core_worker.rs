@@ -141,9 +141,8 @@ pub struct CoreWorker {
     pinned: Mutex<BTreeMap<ObjectId, Arc<dyn Object>>>,
     /// References whose values were asked for.
     fetching: Mutex<BTreeMap<ObjectId, Vec<Weak<ForeignRef>>>>,
-    /// Tasks of other processes that are here, so that they can be cancelled.
-    /// What came from other processes and is not answered, and to what it is the answer: one that was lost on its way may come
-    /// again, under another lease, while it still runs.
+    /// What came from other processes and is not answered, so that it can be cancelled, and under what: a task that was lost on
+    /// its way may come again, under another lease, while it still runs.
     running: Mutex<FxHashMap<(TaskId, AnswerTo), Weak<dyn Task>>>,
     last_done: Mutex<Instant>,
     rest: Mutex<Rest>,

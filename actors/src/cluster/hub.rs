@@ -128,7 +128,7 @@ impl Hub {
     }
 
     /// Sends to another node; false where that is not connected.
-    pub fn is_sent_to(&self, to: NodeId, frame: &NodeFrame) -> bool {
+    fn is_sent_to(&self, to: NodeId, frame: &NodeFrame) -> bool {
         let conduit = self.nodes.read().get(&to).cloned();
         match conduit.map(|conduit| conduit.send(frame)) {
             None => return false,

@@ -10,7 +10,7 @@ mod output;
 mod start;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{btree_map::Entry, BTreeMap, BTreeSet},
     os::unix::process::ExitStatusExt,
     process::ExitStatus,
     sync::Arc,
@@ -82,14 +82,6 @@ struct Exited {
     how: Result<ExitStatus, String>,
 }
 
-/// An executable that is on its way, and who waits to be started from it.
-struct Wanted {
-    /// Who was asked for the next piece.
-    from: Option<NodeId>,
-    arriving: Arriving,
-    starts: Vec<(WorkerId, JobCode)>,
-}
-
 /// The actor.
 pub struct WorkerPool {
     shared: Arc<NodeShared>,
@@ -98,7 +90,8 @@ pub struct WorkerPool {
     running: BTreeMap<WorkerId, Running>,
     /// Why workers were killed whose end has not been seen yet.
     killed: BTreeMap<WorkerId, String>,
-    arriving: BTreeMap<ExeHash, Wanted>,
+    /// Executables on their way.
+    arriving: BTreeMap<ExeHash, Arriving>,
 }
 
 impl WorkerPool {
@@ -119,7 +112,9 @@ impl WorkerPool {
                     let worker = ProcessId { node: self.shared.spec.id, worker };
                     self.shared.local(LocalEvent::Worker(lease, worker));
                 }
-                PoolEffect::Stop(worker) => self.stop(worker),
+                PoolEffect::Stop(worker) => drop(self.running.remove(&worker)),
+                PoolEffect::Fetch(exe, from) => self.fetch(exe, from),
+                PoolEffect::DropPieces(exe) => drop(self.arriving.remove(&exe)),
                 PoolEffect::NoWorker(lease, why) => self.shared.local(LocalEvent::NoWorker(lease, why)),
             }
         }
@@ -130,51 +125,20 @@ impl WorkerPool {
     }
 
     fn start(&mut self, worker: WorkerId, code: JobCode, ctx: &mut Context<Self>) {
-        if self.shared.exes.has(code.exe) {
-            return self.spawn(worker, &code, ctx);
-        }
-        if let Some(wanted) = self.arriving.get_mut(&code.exe) {
-            return wanted.starts.push((worker, code));
-        }
-        match self.shared.exes.arriving(code.exe) {
-            Ok(arriving) => self.fetch(code.exe, Wanted { from: None, arriving, starts: vec![(worker, code)] }),
-            Err(error) => self.core.on_no_code(code.job, &no_room(&error.to_string()), &mut self.effects),
+        match self.shared.exes.has(code.exe) {
+            true => self.spawn(worker, &code, ctx),
+            false => self.core.on_code_missing(worker, code, &mut self.effects),
         }
     }
 
-    /// Ends a worker, or forgets it where it waits to be started.
-    fn stop(&mut self, worker: WorkerId) {
-        if self.running.remove(&worker).is_none() {
-            self.arriving.values_mut().for_each(|wanted| wanted.starts.retain(|(waits, _)| *waits != worker));
-            self.arriving.retain(|_, wanted| !wanted.starts.is_empty());
-        }
-    }
-
-    /// Asks for what is missing of an executable the node of the first driver that is connected.
-    fn fetch(&mut self, exe: ExeHash, mut wanted: Wanted) {
-        let offset = wanted.arriving.offset();
-        let is_asked = |(_, code): &&(WorkerId, JobCode)| {
-            self.shared.hub.is_sent_to(code.driver.node, &NodeFrame::FetchExe { exe, offset })
+    fn fetch(&mut self, exe: ExeHash, from: NodeId) {
+        let arriving = match self.arriving.entry(exe) {
+            Entry::Occupied(there) => Ok(there.into_mut()),
+            Entry::Vacant(place) => self.shared.exes.arriving(exe).map(|arriving| place.insert(arriving)),
         };
-        match wanted.starts.iter().find(is_asked).map(|(_, code)| code.driver.node) {
-            Some(from) => {
-                wanted.from = Some(from);
-                self.arriving.insert(exe, wanted);
-            }
-            None => wanted.starts.into_iter().for_each(|(worker, _)| self.core.on_not_started(worker)),
-        }
-    }
-
-    /// What a node was to send goes on from another, or begins again when it is back.
-    fn source_gone(&mut self, node: NodeId) {
-        self.core.on_node_gone(node);
-        let from_there = |wanted: &Wanted| wanted.from == Some(node);
-        let exes: Vec<ExeHash> =
-            self.arriving.iter().filter(|(_, wanted)| from_there(wanted)).map(|(exe, _)| *exe).collect();
-        for exe in exes {
-            if let Some(wanted) = self.arriving.remove(&exe) {
-                self.fetch(exe, wanted);
-            }
+        match arriving.map(|arriving| arriving.offset()) {
+            Ok(offset) => self.shared.hub.to_node(from, &NodeFrame::FetchExe { exe, offset }),
+            Err(error) => self.core.on_no_code(exe, &no_room(&error.to_string()), &mut self.effects),
         }
     }
 
@@ -199,26 +163,21 @@ impl WorkerPool {
         }
     }
 
-    fn on_part(&mut self, exe: ExeHash, offset: u64, bytes: Result<Bytes, String>, ctx: &mut Context<Self>) {
-        let Some(mut wanted) = self.arriving.remove(&exe) else { return };
-        let done = match bytes {
-            Err(why) => Err(why),
-            Ok(bytes) => {
-                self.shared.exes.on_part(&mut wanted.arriving, offset, &bytes).map_err(|error| error.to_string())
-            }
-        };
-        match done {
+    fn on_part(&mut self, exe: ExeHash, offset: u64, bytes: Result<Bytes, String>) {
+        // Of one who was asked before another was, it may come twice.
+        let Some(arriving) = self.arriving.get_mut(&exe).filter(|arriving| arriving.offset() == offset) else { return };
+        let is_whole = bytes
+            .and_then(|bytes| self.shared.exes.on_part(arriving, offset, &bytes).map_err(|error| error.to_string()));
+        match is_whole {
+            Ok(false) => self.core.on_piece(exe, &mut self.effects),
             Ok(true) => {
                 // What is open for writing cannot be run.
-                drop(wanted.arriving);
-                wanted.starts.into_iter().for_each(|(worker, code)| self.spawn(worker, &code, ctx));
+                self.arriving.remove(&exe);
                 self.core.on_code(exe, &mut self.effects);
             }
-            Ok(false) => self.fetch(exe, wanted),
             Err(why) => {
-                for (_, code) in wanted.starts {
-                    self.core.on_no_code(code.job, &no_room(&why), &mut self.effects);
-                }
+                self.arriving.remove(&exe);
+                self.core.on_no_code(exe, &no_room(&why), &mut self.effects);
             }
         }
     }
@@ -253,9 +212,9 @@ impl Handler<PoolEvent> for WorkerPool {
             PoolEvent::Lost(worker) => drop(self.running.remove(&worker)),
             PoolEvent::JobGone(job) => self.core.on_job_gone(job, &mut self.effects),
             PoolEvent::Node(node) => self.core.on_node(node, &mut self.effects),
-            PoolEvent::NodeGone(node) => self.source_gone(node),
+            PoolEvent::NodeGone(node) => self.core.on_node_gone(node, &mut self.effects),
             PoolEvent::Alive(nodes) => self.core.on_alive(&nodes, &mut self.effects),
-            PoolEvent::Part(exe, offset, bytes) => self.on_part(exe, offset, bytes, ctx),
+            PoolEvent::Part(exe, offset, bytes) => self.on_part(exe, offset, bytes),
             PoolEvent::Kill(worker, why) => {
                 if let Some(running) = self.running.remove(&worker) {
                     self.killed.insert(worker, why);

@@ -151,7 +151,7 @@ impl World {
             env: Vec::new(),
             functions: 1,
         });
-        here.exe.adopt();
+        here.has_exe = true;
         self.enter_job(self.jobs, node);
         let number = self.add_process(node, process, code.clone());
         self.open += 1;

@@ -120,7 +120,8 @@ impl CoreWorker {
         kept: Arc<dyn Any + Send + Sync>,
     ) {
         let keeper = ProcessId::manager(actor.keeper());
-        let exported = self.export(keeper, export).and_then(|args| {
+        let exported = self.export(keeper, |exporter| {
+            let args = export(exporter)?;
             let mut values = args.iter().flat_map(WireArg::values);
             let has_refs = values.any(|value| !value.refs.is_empty() || value.away.is_some());
             if actor.wire().detached && has_refs {

@@ -57,8 +57,16 @@ impl CoreWorker {
         actix_rt::spawn(tick(self.clone()));
     }
 
-    /// Frames of another process.
+    /// A frame of another process, on any thread. The last reference to a value of the user's may go, and with it run what may
+    /// panic.
     fn hear(self: &Arc<Self>, from: ProcessId, frame: DataFrame) {
+        if let Err(panic) = panics::catch(|| self.hear_it(from, frame)) {
+            let (at, message) = (panic.location, panic.message);
+            tracing::error!(%at, message, "what came with a task or a result panicked when it was dropped");
+        }
+    }
+
+    fn hear_it(self: &Arc<Self>, from: ProcessId, frame: DataFrame) {
         match frame {
             DataFrame::Run(lease, run) => self.run(from, lease, *run),
             DataFrame::Done { lease, task, ran_us, outcomes } => self.done(from, lease, task, ran_us, outcomes),
@@ -114,7 +122,7 @@ impl CoreWorker {
         self.carry_out(effects);
     }
 
-    pub(super) fn hear_of_actor(self: &Arc<Self>, actor: ActorId, place: ActorWhere) {
+    fn hear_of_actor(self: &Arc<Self>, actor: ActorId, place: ActorWhere) {
         self.forget_later(actor);
         let there = match &place {
             ActorWhere::Alive { process, doors } => self.reach(*process, doors, || Later::Actor(actor, place.clone())),
@@ -210,9 +218,9 @@ impl CoreWorker {
     }
 
     /// A process is gone.
-    pub(super) fn process_gone(self: &Arc<Self>, process: ProcessId, reason: &str) {
+    fn process_gone(self: &Arc<Self>, process: ProcessId, reason: &str) {
         self.coming.lock().remove(&process);
-        self.far_lines.lock().ended(process);
+        self.far_lines.lock().on_gone(process);
         if let Some(Way::Direct(line)) = self.ways.lock().remove(&process) {
             line.shut();
         }
@@ -345,11 +353,8 @@ impl ProcessEars {
 impl Listener for ProcessEars {
     fn frame(&mut self, frame: &[u8]) -> Result<(), FrameError> {
         let frame = decode(frame)?;
-        let Some(core) = self.core.upgrade() else { return Ok(()) };
-        // The last reference to a value of the user's may go, and with it run what may panic: this may be anybody's thread.
-        if let Err(panic) = panics::catch(|| core.hear(self.from, frame)) {
-            let (at, message) = (panic.location, panic.message);
-            tracing::error!(%at, message, "what came with a task or a result panicked when it was dropped");
+        if let Some(core) = self.core.upgrade() {
+            core.hear(self.from, frame);
         }
         Ok(())
     }

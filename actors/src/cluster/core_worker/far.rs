@@ -5,8 +5,9 @@
 //! way from its first frame on, so that no frame overtakes another; what cannot be reached directly is reached through the
 //! nodes.
 
+mod core;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
     io,
     net::{TcpListener as BoundListener, ToSocketAddrs},
     sync::{Arc, Weak},
@@ -16,6 +17,7 @@ use std::{
 use actinic_gcs::{ActorId, NodeId, ObjectId};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
+use self::core::{Ended, FarCore, GONE_MS_MAX};
 use super::{ears::ProcessEars, CoreWorker, ForeignRef, LeaseId, ProcessId, SubmitEffect, Way};
 use crate::{
     cluster::{
@@ -38,27 +40,11 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Processes of other nodes that have called on this one.
 const CALLERS_MAX: usize = 4_096;
-/// How long a node may take to say that a process of its has ended, whose line has.
-const GONE_MAX: Duration = Duration::from_secs(2);
 /// Before the next attempt, where the system cannot accept.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
 /// Lines to processes of other nodes.
-#[derive(Default)]
-pub(super) struct FarLines {
-    /// Those to each: both ends may have called.
-    lines: BTreeMap<ProcessId, Vec<Weak<Line>>>,
-    /// Processes whose lines have ended, of which it is not known whether they have.
-    lost: BTreeSet<ProcessId>,
-}
-
-impl FarLines {
-    /// A process has ended, or its node is gone.
-    pub(super) fn ended(&mut self, process: ProcessId) {
-        self.lines.remove(&process);
-        self.lost.remove(&process);
-    }
-}
+pub(super) type FarLines = FarCore<Weak<Line>>;
 
 /// What is heard of a process while it is called.
 pub(super) enum Later {
@@ -154,26 +140,26 @@ impl CoreWorker {
         false
     }
 
-    /// A line has ended; true where it is one between two nodes, which may be cut, or forgotten by what is between, while both
-    /// processes live. Whether this one does its node says within a moment; until then nothing is sent to it.
+    /// A line has ended; false where it is not one between two nodes, or its process has ended. Nothing is sent to a process of
+    /// another node from then on until it is known whether it lives.
     pub(super) fn far_line_ended(self: &Arc<Self>, process: ProcessId, reason: &str) -> bool {
-        let (others, is_first) = {
-            let mut far = self.far_lines.lock();
-            let Some(others) = far.lines.remove(&process) else { return far.lost.contains(&process) };
-            (others, far.lost.insert(process))
+        let ended = self.far_lines.lock().on_ended(self.now(), process);
+        let lines = match ended {
+            Ended::NotOurs => return false,
+            Ended::Known => return true,
+            Ended::First(lines) => lines,
         };
-        // The other end may have noticed of another line than this one, or not at all yet: neither is to wait for what was on
-        // a line that the other takes for lost.
-        others.iter().filter_map(Weak::upgrade).for_each(|line| line.shut());
-        let Some(arbiter) = self.arbiter.get().filter(|_| is_first) else { return true };
-        let (core, reason) = (Arc::downgrade(self), reason.to_owned());
-        let later = async move {
-            tokio::time::sleep(GONE_MAX).await;
-            if let Some(core) = core.upgrade().filter(|core| core.far_lines.lock().lost.remove(&process)) {
-                core.line_lost(process, &reason);
-            }
-        };
-        arbiter.spawn_fn(move || drop(actix_rt::spawn(later)));
+        lines.iter().filter_map(Weak::upgrade).for_each(|line| line.shut());
+        if let Some(arbiter) = self.arbiter.get() {
+            let (core, reason) = (Arc::downgrade(self), reason.to_owned());
+            let later = async move {
+                tokio::time::sleep(Duration::from_millis(GONE_MS_MAX)).await;
+                let Some(core) = core.upgrade() else { return };
+                let due = core.far_lines.lock().due(core.now());
+                due.into_iter().for_each(|process| core.line_lost(process, &reason));
+            };
+            arbiter.spawn_fn(move || drop(actix_rt::spawn(later)));
+        }
         true
     }
 
@@ -184,7 +170,7 @@ impl CoreWorker {
         tracing::info!(%process, reason, "the line to a process of another node is lost");
         let reason = format!("the line to it was lost: {reason}");
         {
-            let new = self.far_lines.lock().lines.get(&process).and_then(|lines| lines.iter().find_map(Weak::upgrade));
+            let new = self.far_lines.lock().lines(process).iter().find_map(Weak::upgrade);
             let mut ways = self.ways.lock();
             match new {
                 Some(line) => drop(ways.insert(process, Way::Direct(line))),
@@ -266,13 +252,11 @@ impl CoreWorker {
     fn line_of(self: &Arc<Self>, other: ProcessId, stream: Stream) -> io::Result<Arc<Line>> {
         let (socket, tls, place) = stream.into_parts()?;
         let channel = Channel::tcp(socket, tls, place)?;
-        let line = self.lines.add(channel, |line| ProcessEars::listener(self, other, line))?;
-        let mut far = self.far_lines.lock();
-        let lines = far.lines.entry(other).or_default();
-        lines.retain(|line| line.strong_count() > 0);
-        lines.push(Arc::downgrade(&line));
-        drop(far);
-        Ok(line)
+        self.lines.add(channel, |line| {
+            // Before anybody can hear that it has ended.
+            self.far_lines.lock().on_line(other, line.clone());
+            ProcessEars::listener(self, other, line)
+        })
     }
 
     /// A lease is wanted back; false where it was granted with a process that is being called.

@@ -13,10 +13,13 @@
 //! **Invariants:** a worker that is not a host of light actors serves at most one lease, and a lease has at most one worker; no worker outlives its job by
 //! more than its end takes.
 
+mod fetch;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use actinic_gcs::{JobId, Millis, NodeId, WorkerId};
 
+use self::fetch::Fetch;
 use crate::cluster::wire::{ExeHash, JobCode, LeaseFor, LeaseId};
 
 /// How long a worker without a lease is kept.
@@ -29,12 +32,16 @@ pub const STARTING_MAX: usize = 64;
 /// What the shell is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PoolEffect {
-    /// Start a worker process.
+    /// Start a worker process; [`PoolCore::on_code_missing`] where its executable is not here.
     Start(WorkerId, Box<JobCode>),
     /// The worker serves this lease from now on.
     Assign(LeaseId, WorkerId),
     /// End the process.
     Stop(WorkerId),
+    /// Ask a node for what is missing of an executable.
+    Fetch(ExeHash, NodeId),
+    /// What has come of an executable is not wanted any more.
+    DropPieces(ExeHash),
     /// No worker can be had.
     NoWorker(LeaseId, String),
 }
@@ -71,6 +78,7 @@ pub struct PoolCore {
     jobs: BTreeMap<JobId, Job>,
     next: u32,
     hosts_max: usize,
+    fetches: BTreeMap<ExeHash, Fetch>,
     node: NodeId,
     /// Other nodes that are connected.
     connected: BTreeSet<NodeId>,
@@ -80,8 +88,8 @@ impl PoolCore {
     /// The pool of a node.
     #[must_use]
     pub fn new(node: NodeId) -> Self {
-        let (workers, jobs, connected) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { workers, jobs, next: 0, hosts_max: 1, node, connected }
+        let (workers, jobs, fetches) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { workers, jobs, next: 0, hosts_max: 1, fetches, node, connected: BTreeSet::new() }
     }
 
     /// So many workers of a job, and one at the least, host its light actors.
@@ -190,31 +198,6 @@ impl PoolCore {
         self.start_missing(gone.job, effects);
     }
 
-    /// A worker was not started, since its code is not here and nobody is connected who has it.
-    pub fn on_not_started(&mut self, worker: WorkerId) {
-        self.workers.remove(&worker);
-    }
-
-    /// An executable is here: what waits for it has no need of the node that had it.
-    pub fn on_code(&mut self, exe: ExeHash, effects: &mut Vec<PoolEffect>) {
-        let of_code = |(id, job): (&JobId, &Job)| (job.code.exe == exe).then_some(*id);
-        let ready: Vec<JobId> = self.jobs.iter().filter_map(of_code).collect();
-        ready.into_iter().for_each(|job| self.start_missing(job, effects));
-    }
-
-    /// Another node is connected.
-    pub fn on_node(&mut self, node: NodeId, effects: &mut Vec<PoolEffect>) {
-        self.connected.insert(node);
-        let of_node = |(id, job): (&JobId, &Job)| (job.code.driver.node == node).then_some(*id);
-        let back: Vec<JobId> = self.jobs.iter().filter_map(of_node).collect();
-        back.into_iter().for_each(|job| self.start_missing(job, effects));
-    }
-
-    /// Another node is not connected any more; it may come back.
-    pub fn on_node_gone(&mut self, node: NodeId) {
-        self.connected.remove(&node);
-    }
-
     /// A look at which nodes are alive, whether or not they are connected. What is neither at two looks, lest one was taken
     /// before the node came, is dead, and its drivers' jobs are over.
     pub fn on_alive(&mut self, alive: &BTreeSet<NodeId>, effects: &mut Vec<PoolEffect>) {
@@ -228,22 +211,13 @@ impl PoolCore {
         over.into_iter().for_each(|job| self.on_job_gone(job, effects));
     }
 
-    /// A job's code cannot be had here.
-    pub fn on_no_code(&mut self, job: JobId, reason: &str, effects: &mut Vec<PoolEffect>) {
-        self.workers.retain(|_, worker| worker.job != job || worker.phase != Phase::Starting);
-        if let Some(job) = self.jobs.get_mut(&job) {
-            let waiting = std::mem::take(&mut job.waiting);
-            effects.extend(waiting.into_iter().map(|(lease, _)| PoolEffect::NoWorker(lease, reason.to_owned())));
-            job.hopeless = Some(reason.to_owned());
-        }
-    }
-
     /// A job has ended: so do its workers.
     pub fn on_job_gone(&mut self, job: JobId, effects: &mut Vec<PoolEffect>) {
         self.jobs.remove(&job);
         let of_job = self.workers.iter().filter(|(_, worker)| worker.job == job);
         effects.extend(of_job.map(|(id, _)| PoolEffect::Stop(*id)));
         // Some of these may never have been started.
+        self.forget_starts(job, effects);
         self.workers.retain(|_, worker| worker.job != job || worker.phase != Phase::Starting);
     }
 

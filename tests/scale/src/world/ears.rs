@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::{
     actors::KeeperWord,
     events::{Between, Channel, Data, Down, Event, Up},
-    node::{Exe, MAIN, PART_BYTES},
+    node::{MAIN, PART_BYTES},
     objects::ObjectWord,
     World,
 };
@@ -292,7 +292,7 @@ impl World {
                 self.tell_global_at(at, MAIN, self.now, GlobalEvent::JobGone(job));
             }
             NodeFrame::FetchExe { exe, offset } => {
-                debug_assert!(matches!(self.nodes[at as usize].exe, Exe::Here), "only who has it is asked for it");
+                debug_assert!(self.nodes[at as usize].has_exe, "only who has it is asked for it");
                 self.to_node(at, id, NodeFrame::ExePart { exe, offset, bytes: Ok(Bytes::new()) });
             }
             NodeFrame::ExePart { exe, offset, bytes } => self.tell_pool(at, MAIN, PoolEvent::Part(exe, offset, bytes)),

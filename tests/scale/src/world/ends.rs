@@ -5,11 +5,7 @@
 use actinic_actors::cluster::wire::ProcessId;
 use actinic_gcs::WorkerId;
 
-use super::{
-    events::Event,
-    node::{Exe, PROCESSES},
-    World,
-};
+use super::{events::Event, node::PROCESSES, World};
 use crate::meter::Core;
 
 impl World {
@@ -17,9 +13,6 @@ impl World {
     pub(super) fn kill(&mut self, at: u32, worker: WorkerId) {
         let node = &mut self.nodes[at as usize];
         if !node.running.remove(&worker) {
-            if let Exe::Arriving(starts) = &mut node.exe {
-                starts.retain(|(waits, _)| *waits != worker);
-            }
             return;
         }
         if let Some(number) = node.procs.get(&worker).copied() {

@@ -73,24 +73,6 @@ pub(crate) enum LoadTo {
     Scheduler,
 }
 
-/// How far a driver's executable has come.
-#[derive(Debug)]
-pub(super) enum Exe {
-    /// It was not asked for.
-    Missing,
-    /// These wait for it.
-    Arriving(Vec<(WorkerId, JobCode)>),
-    /// It is here.
-    Here,
-}
-
-impl Exe {
-    /// A driver has brought it.
-    pub(super) fn adopt(&mut self) {
-        *self = Self::Here;
-    }
-}
-
 /// One node.
 pub(super) struct NodeSim {
     pub(super) id: NodeId,
@@ -105,9 +87,10 @@ pub(super) struct NodeSim {
     pub(super) codes: BTreeMap<WorkerId, Arc<JobCode>>,
     pub(super) running: BTreeSet<WorkerId>,
     pub(super) drivers: u32,
-    pub(super) exe: Exe,
-    /// How much of it has come.
-    pub(super) exe_offset: u64,
+    /// Whether the drivers' executable is here.
+    pub(super) has_exe: bool,
+    /// How much of it has come, while it does.
+    pub(super) exe_arriving: Option<u64>,
     /// How fast objects come in.
     pub(super) intake: Intake,
     /// Until when its connections' arbiter and its network card are busy.
@@ -162,8 +145,8 @@ impl NodeSim {
             codes: BTreeMap::new(),
             running: BTreeSet::new(),
             drivers: 0,
-            exe: Exe::Missing,
-            exe_offset: 0,
+            has_exe: false,
+            exe_arriving: None,
             intake: Intake::default(),
             main_free: 0,
             card_free: 0,

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use actinic_actors::cluster::{
     local::LocalEvent,
-    wire::{JobCode, NodeFrame, ProcessId, ToNode},
+    wire::{ExeHash, JobCode, NodeFrame, ProcessId, ToNode},
     workers::{core::PoolEffect, PoolEvent},
 };
-use actinic_gcs::{NodeId, WorkerId};
+use actinic_gcs::WorkerId;
 
 use super::{
     events::{Event, Up},
-    node::{Exe, NodeSim, LOOK_NS, MAIN, PART_BYTES, PROCESSES},
+    node::{NodeSim, LOOK_NS, MAIN, PART_BYTES, PROCESSES},
     World,
 };
 use crate::meter::Core;
@@ -28,11 +28,7 @@ impl World {
         let (core, mut effects) = (&mut node.pool, Vec::new());
         match event {
             PoolEvent::Lost(worker) => self.kill(at, worker),
-            PoolEvent::Part(_, offset, _) => self.on_part(at, offset),
-            PoolEvent::NodeGone(gone) => {
-                core.on_node_gone(gone);
-                self.source_gone(at, gone);
-            }
+            PoolEvent::Part(exe, offset, _) => self.on_part(at, exe, offset),
             event => self.meter.timed(Core::Pool, || match event {
                 PoolEvent::Job(code, ahead) => core.on_job(&code, ahead, &mut effects),
                 PoolEvent::Need(lease, purpose, code) => core.on_need(lease, purpose, &code, &mut effects),
@@ -41,7 +37,8 @@ impl World {
                 PoolEvent::JobGone(job) => core.on_job_gone(job, &mut effects),
                 PoolEvent::Node(node) => core.on_node(node, &mut effects),
                 PoolEvent::Alive(nodes) => core.on_alive(&nodes, &mut effects),
-                PoolEvent::Lost(_) | PoolEvent::NodeGone(_) | PoolEvent::Part(..) | PoolEvent::Kill(..) => {}
+                PoolEvent::NodeGone(node) => core.on_node_gone(node, &mut effects),
+                PoolEvent::Lost(_) | PoolEvent::Part(..) | PoolEvent::Kill(..) => {}
             }),
         }
         self.pool_effects(at, effects);
@@ -56,6 +53,11 @@ impl World {
                     self.tell_local(at, PROCESSES, LocalEvent::Worker(lease, worker));
                 }
                 PoolEffect::Stop(worker) => self.kill(at, worker),
+                PoolEffect::Fetch(exe, from) => {
+                    let offset = *self.nodes[at as usize].exe_arriving.get_or_insert(0);
+                    self.to_node(at, from, NodeFrame::FetchExe { exe, offset });
+                }
+                PoolEffect::DropPieces(_) => self.nodes[at as usize].exe_arriving = None,
                 PoolEffect::NoWorker(lease, why) => self.tell_local(at, PROCESSES, LocalEvent::NoWorker(lease, why)),
             }
         }
@@ -83,35 +85,13 @@ impl World {
     }
 
     fn start_worker(&mut self, at: u32, worker: WorkerId, code: JobCode) {
-        match &mut self.nodes[at as usize].exe {
-            Exe::Here => self.spawn(at, worker, &code),
-            Exe::Arriving(starts) => starts.push((worker, code)),
-            Exe::Missing => self.fetch(at, 0, vec![(worker, code)]),
-        }
-    }
-
-    /// As in `cluster/workers.rs`: the first driver's node that is connected is asked for the rest.
-    fn fetch(&mut self, at: u32, offset: u64, mut starts: Vec<(WorkerId, JobCode)>) {
-        let is_connected = |code: &JobCode| self.nodes[at as usize].hub.contains_key(&self.index(code.driver.node));
-        let Some(first) = starts.iter().position(|(_, code)| is_connected(code)) else {
-            let node = &mut self.nodes[at as usize];
-            node.exe = Exe::Missing;
-            return starts.into_iter().for_each(|(worker, _)| node.pool.on_not_started(worker));
-        };
-        starts.rotate_left(first);
-        let (exe, from) = (starts[0].1.exe, starts[0].1.driver.node);
         let node = &mut self.nodes[at as usize];
-        (node.exe, node.exe_offset) = (Exe::Arriving(starts), offset);
-        self.to_node(at, from, NodeFrame::FetchExe { exe, offset });
-    }
-
-    fn source_gone(&mut self, at: u32, gone: NodeId) {
-        let node = &mut self.nodes[at as usize];
-        let Exe::Arriving(starts) = &mut node.exe else { return };
-        if starts.first().is_some_and(|(_, code)| code.driver.node == gone) {
-            let (starts, offset) = (std::mem::take(starts), node.exe_offset);
-            self.fetch(at, offset, starts);
+        if node.has_exe {
+            return self.spawn(at, worker, &code);
         }
+        let mut effects = Vec::new();
+        node.pool.on_code_missing(worker, code, &mut effects);
+        self.pool_effects(at, effects);
     }
 
     pub(super) fn spawn(&mut self, at: u32, worker: WorkerId, code: &JobCode) {
@@ -122,18 +102,18 @@ impl World {
         self.queue.at(self.now + self.model.start_ns + more, Event::Started(at, worker));
     }
 
-    fn on_part(&mut self, at: u32, offset: u64) {
+    fn on_part(&mut self, at: u32, exe: ExeHash, offset: u64) {
         let bytes = self.model.exe_bytes;
-        let Exe::Arriving(starts) = &mut self.nodes[at as usize].exe else { return };
-        let (starts, next) = (std::mem::take(starts), offset + PART_BYTES);
-        if next < bytes {
-            return self.fetch(at, next, starts);
-        }
-        self.nodes[at as usize].exe.adopt();
-        let exe = starts.first().map(|(_, code)| code.exe);
-        starts.into_iter().for_each(|(worker, code)| self.spawn(at, worker, &code));
+        let node = &mut self.nodes[at as usize];
+        let Some(come) = node.exe_arriving.as_mut().filter(|come| **come == offset) else { return };
+        *come += PART_BYTES;
         let mut effects = Vec::new();
-        exe.into_iter().for_each(|exe| self.nodes[at as usize].pool.on_code(exe, &mut effects));
+        if *come < bytes {
+            node.pool.on_piece(exe, &mut effects);
+        } else {
+            (node.exe_arriving, node.has_exe) = (None, true);
+            node.pool.on_code(exe, &mut effects);
+        }
         self.pool_effects(at, effects);
     }
 

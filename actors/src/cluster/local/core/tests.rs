@@ -171,10 +171,7 @@ fn affinity_goes_to_its_node_and_nowhere_else() {
 fn what_was_placed_here_is_forgotten_unless_it_is_told_again() {
     let mut kit = kit(0.0);
     kit.core.on_peer(NodeId(2));
-    let owner = process(2, 1);
-    let (class, spec) = (ClassId(0), spec(1.0, SchedulingStrategy::Default));
-    let placed = Spilled { owner, code: code(owner), class, spec, want: 1, work: Work::default(), revision: 1 };
-    kit.core.on_place(Millis(0), placed);
+    kit.core.on_place(Millis(0), placed(process(2, 1), 1, 1));
     kit.pass(PLACED_MS_MAX - 1);
     assert_eq!(kit.core.load(0, 0).waiting, 1);
     kit.pass(PLACED_MS_MAX);
@@ -185,10 +182,7 @@ fn what_was_placed_here_is_forgotten_unless_it_is_told_again() {
 fn what_was_placed_here_long_ago_is_granted_nothing_more_though_it_holds_something() {
     let mut kit = kit(1.0);
     kit.core.on_peer(NodeId(2));
-    let owner = process(2, 1);
-    let (class, spec) = (ClassId(0), spec(1.0, SchedulingStrategy::Default));
-    let placed = Spilled { owner, code: code(owner), class, spec, want: 3, work: Work::default(), revision: 1 };
-    kit.core.on_place(Millis(0), placed);
+    kit.core.on_place(Millis(0), placed(process(2, 1), 3, 1));
     let first = needed(&kit.pass(0));
     assert_eq!(first.len(), 1);
     kit.pass(PLACED_MS_MAX);

@@ -120,19 +120,89 @@ fn more_workers_are_started_than_may_start_at_once_when_more_leases_wait() {
     assert_eq!(started(&take(&core, &mut effects)).len(), 10);
 }
 
+/// Starts workers as the shell does where none of their executables is here.
+fn start_without_code(core: &mut PoolCore, effects: &mut Vec<PoolEffect>) -> Vec<PoolEffect> {
+    let (mut left, mut done) = (take(core, effects), Vec::new());
+    while !left.is_empty() {
+        for effect in left {
+            match effect {
+                PoolEffect::Start(worker, code) => core.on_code_missing(worker, *code, effects),
+                other => done.push(other),
+            }
+        }
+        left = take(core, effects);
+    }
+    done
+}
+
 #[test]
 fn what_could_not_be_started_is_started_when_the_driver_s_node_is_back() {
     let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
+    let exe = ExeHash([0; 32]);
     core.on_node(NodeId(2), &mut effects);
     core.on_need(lease(1), LeaseFor::Tasks, &code_of(1, NodeId(2)), &mut effects);
-    assert_eq!(started(&take(&core, &mut effects)), [1]);
-    core.on_node_gone(NodeId(2));
-    core.on_not_started(WorkerId(1));
+    assert_eq!(start_without_code(&mut core, &mut effects), [PoolEffect::Fetch(exe, NodeId(2))]);
+    core.on_node_gone(NodeId(2), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::DropPieces(exe)]);
     assert!(core.is_empty());
     core.on_node(NodeId(2), &mut effects);
+    assert_eq!(start_without_code(&mut core, &mut effects), [PoolEffect::Fetch(exe, NodeId(2))]);
+    core.on_code(exe, &mut effects);
     assert_eq!(started(&take(&core, &mut effects)), [2]);
     core.on_ready(Millis(0), WorkerId(2), &mut effects);
     assert_eq!(take(&core, &mut effects), [PoolEffect::Assign(lease(1), WorkerId(2))]);
+}
+
+#[test]
+fn an_executable_is_fetched_from_another_driver_s_node_where_the_first_is_cut_off_or_its_job_over() {
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
+    let exe = ExeHash([0; 32]);
+    for node in 2..=4 {
+        core.on_node(NodeId(node), &mut effects);
+        core.on_need(lease(node as u64), LeaseFor::Tasks, &code_of(node as u32, NodeId(node)), &mut effects);
+    }
+    assert_eq!(start_without_code(&mut core, &mut effects), [PoolEffect::Fetch(exe, NodeId(2))]);
+    // The one who was asked is cut off though its own job is over.
+    core.on_job_gone(JobId(2), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Stop(WorkerId(1))]);
+    core.on_node_gone(NodeId(2), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Fetch(exe, NodeId(3))]);
+    core.on_node_gone(NodeId(3), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Fetch(exe, NodeId(4))]);
+    core.on_piece(exe, &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Fetch(exe, NodeId(4))]);
+    core.on_code(exe, &mut effects);
+    assert_eq!(started(&take(&core, &mut effects)), [2, 3], "also the one whose driver's node is away");
+}
+
+#[test]
+fn nobody_s_executable_is_not_fetched_on() {
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
+    let exe = ExeHash([0; 32]);
+    core.on_node(NodeId(2), &mut effects);
+    core.on_need(lease(1), LeaseFor::Tasks, &code_of(1, NodeId(2)), &mut effects);
+    start_without_code(&mut core, &mut effects);
+    core.on_job_gone(JobId(1), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Stop(WorkerId(1)), PoolEffect::DropPieces(exe)]);
+    core.on_piece(exe, &mut effects);
+    assert_eq!(take(&core, &mut effects), []);
+}
+
+#[test]
+fn an_executable_that_cannot_be_had_leaves_no_lease_waiting() {
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
+    let exe = ExeHash([0; 32]);
+    core.on_node(NodeId(2), &mut effects);
+    core.on_need(lease(1), LeaseFor::Tasks, &code_of(1, NodeId(2)), &mut effects);
+    start_without_code(&mut core, &mut effects);
+    core.on_no_code(exe, "the disk is full", &mut effects);
+    core.on_need(lease(2), LeaseFor::Tasks, &code_of(1, NodeId(2)), &mut effects);
+    let why = || "the disk is full".to_owned();
+    assert_eq!(
+        take(&core, &mut effects),
+        [PoolEffect::NoWorker(lease(1), why()), PoolEffect::NoWorker(lease(2), why())]
+    );
+    assert!(core.is_empty());
 }
 
 #[test]
@@ -150,7 +220,7 @@ fn a_job_is_over_when_its_driver_s_node_is_dead_and_not_when_that_is_cut_off() {
     core.on_node(NodeId(2), &mut effects);
     (0..3).for_each(|_| core.on_alive(&one, &mut effects));
     assert_eq!(take(&core, &mut effects), [], "cut off, late in the list, and connected: it is there");
-    core.on_node_gone(NodeId(2));
+    core.on_node_gone(NodeId(2), &mut effects);
     (0..2).for_each(|_| core.on_alive(&one, &mut effects));
     assert_eq!(take(&core, &mut effects), [PoolEffect::Stop(WorkerId(1))]);
     assert_eq!(core.len(), 2, "those of another node's job and of detached actors are left alone");
