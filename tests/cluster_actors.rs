@@ -267,6 +267,32 @@ fn a_detached_actor_outlives_its_driver() {
     assert!(matches!(error.kind(), TaskErrorKind::ActorDied { .. }), "{error}");
 }
 
+/// The node of its creator and its own are gone, and the one where it is made again never ran anything of its program's.
+#[test]
+fn a_detached_actor_is_made_again_where_its_executable_must_come_from_a_third_node() {
+    let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)]]).unwrap();
+    let creators = cluster.add_node(&[("CPU", 0.0)]).unwrap().card.address.clone();
+    cluster.add_node(&[("CPU", 0.0), ("place", 1.0)]).unwrap();
+    {
+        let rt = connect(&creators);
+        let options = Counter::options().name("keeper").lifetime(Lifetime::Detached).max_restarts(1);
+        let counter = options.resource("place", 1.0).remote(40);
+        assert_eq!(rt.get(&counter.add(1)).unwrap(), 41);
+        // The head has run something of this program's.
+        let there = Counter::options().num_cpus(1).remote(1);
+        rt.get(&there.value()).unwrap();
+        rt.shutdown();
+    }
+    cluster.nodes()[1].kill().unwrap();
+    cluster.nodes()[2].kill().unwrap();
+    cluster.add_node(&[("CPU", 0.0), ("place", 1.0)]).unwrap();
+    let rt = connect(cluster.address());
+    let counter: CounterHandle = rt.get_actor("keeper").unwrap();
+    wait_until("it is there again", || rt.get(&counter.value()).is_ok());
+    assert_eq!(rt.get(&counter.value()).unwrap(), 40);
+    counter.kill();
+}
+
 #[test]
 fn an_actor_that_asks_for_a_cpu_has_a_worker_of_its_own() {
     let cluster = Cluster::with_resources(&[&[("CPU", 2.0)]]).unwrap();

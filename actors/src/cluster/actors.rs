@@ -20,6 +20,7 @@ use super::{
     local::LocalEvent,
     node::NodeShared,
     wire::{ActorWhere, ActorWord, FromNode, JobCode, LeaseId, NodeFrame, ProcessId},
+    workers::PoolEvent,
 };
 use actinic_gcs::spec::CheckpointState;
 
@@ -67,6 +68,9 @@ impl ActorManager {
                 let Some(code) = code else { return };
                 let detached = new.spec.lifetime == Lifetime::Detached;
                 let code = if detached { outliving(&code) } else { (*code).clone() };
+                if detached {
+                    self.shared.pool(PoolEvent::Keep(Box::new(code.clone())));
+                }
                 self.core.on_declare(from, *new, code, effects);
             }
             ActorWord::Construct { actor, args } => self.core.on_construct(actor, args, effects),

@@ -12,6 +12,7 @@
 pub mod channel;
 pub mod core;
 pub mod line;
+pub mod patience;
 pub mod pulse;
 
 use std::{
@@ -34,6 +35,7 @@ use self::{
     channel::Channel,
     core::{Follower, LeadCore, Looked},
     line::{Line, Listener},
+    patience::Patience,
 };
 use crate::{
     cell::{Poke, Signal, Waited},
@@ -82,6 +84,31 @@ struct Polling {
     poll: Poll,
     events: Events,
     looked_at: Instant,
+    /// Of no use where there is one processor only.
+    patience: Option<Patience>,
+}
+
+impl Polling {
+    /// Sleeps until something comes, having looked for it for a while where that is worth it.
+    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        let Some(patience) = self.patience.as_mut().filter(|_| !timeout.is_zero()) else {
+            return self.poll.poll(&mut self.events, Some(timeout));
+        };
+        let (began, looks) = (Instant::now(), patience.looks().min(timeout));
+        let mut came = false;
+        while !came && began.elapsed() < looks {
+            self.poll.poll(&mut self.events, Some(Duration::ZERO))?;
+            came = !self.events.is_empty();
+            if !came {
+                std::thread::yield_now();
+            }
+        }
+        if !came {
+            self.poll.poll(&mut self.events, Some(timeout))?;
+        }
+        patience.on_waited(began.elapsed(), self.events.iter().any(|event| event.token() != WAKER));
+        Ok(())
+    }
 }
 
 /// Lines on which something has come.
@@ -137,7 +164,9 @@ impl Lines {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = Waker::new(&registry, WAKER)?;
-        let polling = Polling { poll, events: Events::with_capacity(EVENTS), looked_at: Instant::now() };
+        let several = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
+        let (events, patience) = (Events::with_capacity(EVENTS), several.then(Patience::default));
+        let polling = Polling { poll, events, looked_at: Instant::now(), patience };
         Ok(Arc::new(Self {
             polling: Mutex::new(polling),
             registry,
@@ -299,14 +328,14 @@ impl Lines {
     fn poll(&self, timeout: Duration) -> Ready {
         self.flush();
         let mut polling = self.polling.lock();
-        let Polling { poll, events, looked_at } = &mut *polling;
-        if let Err(error) = poll.poll(events, Some(timeout.min(ROUND_MAX))) {
+        if let Err(error) = polling.wait(timeout.min(ROUND_MAX)) {
             if error.kind() != io::ErrorKind::Interrupted {
                 tracing::error!(%error, "connections to other processes cannot be polled");
                 std::thread::sleep(Duration::from_millis(1));
             }
             return Ready::new();
         }
+        let Polling { events, looked_at, .. } = &mut *polling;
         let lines = self.lines.lock();
         if looked_at.elapsed() > ROUND_MAX {
             *looked_at = Instant::now();

@@ -56,6 +56,8 @@ pub enum PoolEvent {
     NodeGone(NodeId),
     /// These nodes are alive, this one among them.
     Alive(BTreeSet<NodeId>),
+    /// The executable of a detached actor that this node keeps.
+    Keep(Box<JobCode>),
     /// A piece of an executable has come.
     Part(ExeHash, u64, Result<Bytes, String>),
     /// A worker is to be killed at once, for this reason.
@@ -138,7 +140,7 @@ impl WorkerPool {
         };
         match arriving.map(|arriving| arriving.offset()) {
             Ok(offset) => self.shared.hub.to_node(from, &NodeFrame::FetchExe { exe, offset }),
-            Err(error) => self.core.on_no_code(exe, &no_room(&error.to_string()), &mut self.effects),
+            Err(error) => self.core.on_no_code(exe, &no_exe(&error.to_string()), &mut self.effects),
         }
     }
 
@@ -166,24 +168,26 @@ impl WorkerPool {
     fn on_part(&mut self, exe: ExeHash, offset: u64, bytes: Result<Bytes, String>) {
         // Of one who was asked before another was, it may come twice.
         let Some(arriving) = self.arriving.get_mut(&exe).filter(|arriving| arriving.offset() == offset) else { return };
-        let is_whole = bytes
-            .and_then(|bytes| self.shared.exes.on_part(arriving, offset, &bytes).map_err(|error| error.to_string()));
-        match is_whole {
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(why) => return self.core.on_refused(exe, no_exe(&why), &mut self.effects),
+        };
+        match self.shared.exes.on_part(arriving, offset, &bytes) {
             Ok(false) => self.core.on_piece(exe, &mut self.effects),
             Ok(true) => {
                 // What is open for writing cannot be run.
                 self.arriving.remove(&exe);
                 self.core.on_code(exe, &mut self.effects);
             }
-            Err(why) => {
+            Err(error) => {
                 self.arriving.remove(&exe);
-                self.core.on_no_code(exe, &no_room(&why), &mut self.effects);
+                self.core.on_no_code(exe, &no_exe(&error.to_string()), &mut self.effects);
             }
         }
     }
 }
 
-fn no_room(why: &str) -> String {
+fn no_exe(why: &str) -> String {
     format!("the driver's executable could not be brought to the node: {why}")
 }
 
@@ -213,6 +217,8 @@ impl Handler<PoolEvent> for WorkerPool {
             PoolEvent::JobGone(job) => self.core.on_job_gone(job, &mut self.effects),
             PoolEvent::Node(node) => self.core.on_node(node, &mut self.effects),
             PoolEvent::NodeGone(node) => self.core.on_node_gone(node, &mut self.effects),
+            PoolEvent::Keep(code) if self.shared.exes.has(code.exe) => {}
+            PoolEvent::Keep(code) => self.core.on_keep(*code, &mut self.effects),
             PoolEvent::Alive(nodes) => self.core.on_alive(&nodes, &mut self.effects),
             PoolEvent::Part(exe, offset, bytes) => self.on_part(exe, offset, bytes),
             PoolEvent::Kill(worker, why) => {

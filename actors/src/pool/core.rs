@@ -90,7 +90,8 @@ impl PoolCore {
         self.quiet_looks = if quiet { self.quiet_looks + 1 } else { 0 };
         self.stalled_looks = if runnable && !progressed { self.stalled_looks + 1 } else { 0 };
 
-        if runnable && view.searching == 0 {
+        // What another process has sent is taken up by the thread that heard it, unless it runs something already.
+        if runnable && view.searching == 0 && view.lead != Looked::Hearing {
             self.put_somebody_on_it(view, progressed, effects);
         } else if view.lead == Looked::Appoint {
             self.appoint(view, effects);
@@ -198,6 +199,15 @@ mod tests {
         let appoint = PoolView { lead: Looked::Appoint, ..vacant };
         assert_eq!(look(&mut core, appoint)[0], PoolEffect::Spawn);
         assert_eq!(look(&mut core, PoolView { parked: 1, ..appoint })[0], PoolEffect::Wake);
+    }
+
+    #[test]
+    fn what_was_heard_a_moment_ago_is_left_to_whoever_heard_it() {
+        let mut core = PoolCore::new(PoolLimits::default());
+        let heard =
+            PoolView { turns_waiting: true, parked: 1, threads: 2, lead: Looked::Hearing, ..PoolView::default() };
+        assert!(!look(&mut core, heard).contains(&PoolEffect::Wake));
+        assert_eq!(look(&mut core, PoolView { lead: Looked::Vacant, ..heard })[0], PoolEffect::Wake);
     }
 
     #[test]

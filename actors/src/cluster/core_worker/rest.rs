@@ -29,16 +29,18 @@ impl CoreWorker {
         (rest.serving, rest.unknown) = (Some(lease), has_gpus);
     }
 
-    /// Looks whether all that runs here waits; gives whether anything runs here.
+    /// Looks whether all that runs here waits; gives whether anything has run here since the last look.
     pub(super) fn look_at_rest(&self, node: &Node) -> bool {
         let busy = !self.running.lock().is_empty();
         let mut rest = self.rest.lock();
-        let Some(serving) = rest.serving else { return busy };
-        let lane = &node.lane;
+        let (lane, progress) = (&node.lane, node.lane.progress());
+        let progressed = std::mem::replace(&mut rest.progress, progress) != progress;
+        // Looks go on between tasks that follow one another: to begin them for each would wake a thread each time.
+        let runs = busy || progressed;
+        let Some(serving) = rest.serving else { return runs };
         let free = lane.free_tokens() >= i64::try_from(node.cpus_whole()).unwrap_or(i64::MAX);
-        let (waits, progress) = (busy && free && !rest.unknown && !lane.has_tasks(), lane.progress());
-        rest.looks = if waits && progress == rest.progress { rest.looks.saturating_add(1) } else { 0 };
-        rest.progress = progress;
+        let waits = busy && free && !rest.unknown && !lane.has_tasks();
+        rest.looks = if waits && !progressed { rest.looks.saturating_add(1) } else { 0 };
         if rest.told.is_some_and(|told| told != serving) {
             // That lease has ended, and what was lent with it.
             rest.told = None;
@@ -53,6 +55,6 @@ impl CoreWorker {
             drop(rest);
             self.to_node(&word);
         }
-        busy
+        runs
     }
 }

@@ -24,6 +24,8 @@ pub enum Looked {
     /// Somebody leads, or there is nothing to poll.
     #[default]
     Well,
+    /// Nobody leads; whoever did since the last look is probably at what he heard.
+    Hearing,
     /// Nobody leads; whoever worked a moment ago will probably be back.
     Vacant,
     /// An idle thread should be woken, or one more started.
@@ -37,6 +39,8 @@ pub struct LeadCore {
     led: bool,
     followers: VecDeque<Follower>,
     vacant_looks: u32,
+    /// The lead has become vacant since the last look.
+    left: bool,
     /// Looks since somebody waited for something.
     unwanted_looks: u32,
     next: Follower,
@@ -81,6 +85,7 @@ impl LeadCore {
     pub fn on_leave(&mut self) -> Option<Follower> {
         let next = self.followers.pop_front();
         self.led = next.is_some();
+        self.left = !self.led;
         next
     }
 
@@ -98,13 +103,14 @@ impl LeadCore {
             self.unwanted_looks = 0;
         }
         self.unwanted_looks = self.unwanted_looks.saturating_add(1);
+        let left = std::mem::take(&mut self.left);
         if self.led || self.lines == 0 {
             self.vacant_looks = 0;
             return Looked::Well;
         }
         self.vacant_looks += 1;
         if self.vacant_looks < VACANT_LOOKS {
-            return Looked::Vacant;
+            return if left { Looked::Hearing } else { Looked::Vacant };
         }
         self.vacant_looks = 0;
         self.unwanted_looks = self.unwanted_looks.max(VACANT_LOOKS);
@@ -176,7 +182,8 @@ mod tests {
         let mut core = with_a_line();
         assert_eq!(core.on_wait(), Ok(()));
         core.on_leave();
-        for _ in 1..VACANT_LOOKS {
+        assert_eq!(core.on_look(), Looked::Hearing);
+        for _ in 2..VACANT_LOOKS {
             assert_eq!(core.on_look(), Looked::Vacant);
         }
         assert_eq!(core.on_look(), Looked::Appoint);

@@ -292,8 +292,8 @@ impl World {
                 self.tell_global_at(at, MAIN, self.now, GlobalEvent::JobGone(job));
             }
             NodeFrame::FetchExe { exe, offset } => {
-                debug_assert!(self.nodes[at as usize].has_exe, "only who has it is asked for it");
-                self.to_node(at, id, NodeFrame::ExePart { exe, offset, bytes: Ok(Bytes::new()) });
+                let bytes = if self.nodes[at as usize].has_exe { Ok(Bytes::new()) } else { Err("not here".to_owned()) };
+                self.to_node(at, id, NodeFrame::ExePart { exe, offset, bytes });
             }
             NodeFrame::ExePart { exe, offset, bytes } => self.tell_pool(at, MAIN, PoolEvent::Part(exe, offset, bytes)),
             NodeFrame::Object(frame) => self.tell_objects(at, ObjectWord::Event(ObjectEvent::Frame(frame))),

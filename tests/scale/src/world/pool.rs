@@ -25,10 +25,10 @@ impl World {
         if !node.alive {
             return;
         }
-        let (core, mut effects) = (&mut node.pool, Vec::new());
+        let (has_exe, core, mut effects) = (node.has_exe, &mut node.pool, Vec::new());
         match event {
             PoolEvent::Lost(worker) => self.kill(at, worker),
-            PoolEvent::Part(exe, offset, _) => self.on_part(at, exe, offset),
+            PoolEvent::Part(exe, offset, bytes) => self.on_part(at, exe, offset, bytes.err()),
             event => self.meter.timed(Core::Pool, || match event {
                 PoolEvent::Job(code, ahead) => core.on_job(&code, ahead, &mut effects),
                 PoolEvent::Need(lease, purpose, code) => core.on_need(lease, purpose, &code, &mut effects),
@@ -38,7 +38,8 @@ impl World {
                 PoolEvent::Node(node) => core.on_node(node, &mut effects),
                 PoolEvent::Alive(nodes) => core.on_alive(&nodes, &mut effects),
                 PoolEvent::NodeGone(node) => core.on_node_gone(node, &mut effects),
-                PoolEvent::Lost(_) | PoolEvent::Part(..) | PoolEvent::Kill(..) => {}
+                PoolEvent::Keep(code) if !has_exe => core.on_keep(*code, &mut effects),
+                PoolEvent::Keep(_) | PoolEvent::Lost(_) | PoolEvent::Part(..) | PoolEvent::Kill(..) => {}
             }),
         }
         self.pool_effects(at, effects);
@@ -102,12 +103,16 @@ impl World {
         self.queue.at(self.now + self.model.start_ns + more, Event::Started(at, worker));
     }
 
-    fn on_part(&mut self, at: u32, exe: ExeHash, offset: u64) {
+    fn on_part(&mut self, at: u32, exe: ExeHash, offset: u64, refused: Option<String>) {
         let bytes = self.model.exe_bytes;
         let node = &mut self.nodes[at as usize];
         let Some(come) = node.exe_arriving.as_mut().filter(|come| **come == offset) else { return };
-        *come += PART_BYTES;
         let mut effects = Vec::new();
+        if let Some(why) = refused {
+            node.pool.on_refused(exe, why, &mut effects);
+            return self.pool_effects(at, effects);
+        }
+        *come += PART_BYTES;
         if *come < bytes {
             node.pool.on_piece(exe, &mut effects);
         } else {

@@ -176,6 +176,53 @@ fn an_executable_is_fetched_from_another_driver_s_node_where_the_first_is_cut_of
 }
 
 #[test]
+fn where_the_driver_s_node_is_away_whoever_ran_its_tasks_is_asked_for_the_executable() {
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
+    let exe = ExeHash([0; 32]);
+    let lacks = || "no such file".to_owned();
+    core.on_node(NodeId(3), &mut effects);
+    core.on_need(lease(1), LeaseFor::Tasks, &code_of(1, NodeId(2)), &mut effects);
+    assert_eq!(start_without_code(&mut core, &mut effects), [PoolEffect::Fetch(exe, NodeId(3))]);
+    core.on_refused(exe, lacks(), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::DropPieces(exe)], "the driver's node may come back");
+    core.on_node(NodeId(4), &mut effects);
+    assert_eq!(start_without_code(&mut core, &mut effects), [PoolEffect::Fetch(exe, NodeId(3))]);
+    core.on_refused(exe, lacks(), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Fetch(exe, NodeId(4))]);
+    core.on_code(exe, &mut effects);
+    assert_eq!(started(&take(&core, &mut effects)).len(), 1);
+}
+
+#[test]
+fn where_the_driver_s_node_itself_lacks_the_executable_and_nobody_else_has_it_its_job_is_told() {
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
+    let exe = ExeHash([0; 32]);
+    core.on_node(NodeId(2), &mut effects);
+    core.on_node(NodeId(3), &mut effects);
+    core.on_need(lease(1), LeaseFor::Tasks, &code_of(1, NodeId(2)), &mut effects);
+    start_without_code(&mut core, &mut effects);
+    core.on_refused(exe, "it was deleted".to_owned(), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Fetch(exe, NodeId(3))]);
+    core.on_refused(exe, "no such file".to_owned(), &mut effects);
+    let told = PoolEffect::NoWorker(lease(1), "it was deleted".to_owned());
+    assert_eq!(take(&core, &mut effects), [PoolEffect::DropPieces(exe), told]);
+}
+
+#[test]
+fn who_keeps_a_detached_actor_has_its_executable_before_anybody_is_lost() {
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
+    let exe = ExeHash([0; 32]);
+    core.on_node(NodeId(2), &mut effects);
+    core.on_keep(code_of(1, NodeId(2)), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Fetch(exe, NodeId(2))]);
+    // The driver's job is over meanwhile.
+    core.on_job_gone(JobId(7), &mut effects);
+    core.on_code(exe, &mut effects);
+    assert_eq!(take(&core, &mut effects), []);
+    assert!(core.is_empty());
+}
+
+#[test]
 fn nobody_s_executable_is_not_fetched_on() {
     let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
     let exe = ExeHash([0; 32]);
