@@ -14,7 +14,7 @@ mod arrived;
 mod connect;
 mod ears;
 mod export;
-mod far;
+pub mod far;
 mod groups;
 mod print;
 mod rest;

@@ -42,6 +42,8 @@ pub(crate) struct Meter {
     pub(crate) at_head: Count,
     /// Of these, words on load.
     pub(crate) load_at_head: Count,
+    /// Ends of lines to processes that live on, each counted at each end.
+    pub(crate) lines_lost: u64,
 }
 
 impl Meter {

@@ -3,7 +3,7 @@
 //! Owns: the nodes, the processes, and the loop that hands each event to whom it concerns. What a shell does with an effect
 //! is done here as the shell does it: [`node`] stands for `cluster/local.rs` and `global.rs`, [`pool`] for `workers.rs`,
 //! [`actors`] and [`groups`] for whoever keeps those, [`objects`] for `cluster/objects/`, [`ears`] for `node/peers.rs` and
-//! `hub.rs`, [`owner`], [`worker`] and [`refs`] for `core_worker.rs`, [`control`] for whoever asks the control store, [`faults`]
+//! `hub.rs`, [`owner`], [`worker`], [`refs`] and [`lines`] for `core_worker.rs`, [`control`] for whoever asks the control store, [`faults`]
 //! for `node/members.rs` and whatever breaks. Does not own a single decision of scheduling.
 //!
 //! Invariants: all happens in the order of virtual time; the same settings give the same events, to the last one.
@@ -16,6 +16,7 @@ mod ends;
 mod events;
 mod faults;
 mod groups;
+mod lines;
 mod node;
 mod objects;
 mod owner;
@@ -23,7 +24,7 @@ mod pool;
 mod refs;
 mod worker;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use actinic_actors::cluster::wire::{ExeHash, JobCode, ProcessId};
 use actinic_gcs::{JobId, Millis, NodeId, ResourceSet, TaskId, WorkerId};
@@ -64,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) keepers: u32,
     /// Whether programs pass references around.
     pub(crate) refs: bool,
+    /// Whether processes of different nodes speak directly.
+    pub(crate) lines: bool,
     /// Whom a node tells how it is.
     pub(crate) load_to: LoadTo,
 }
@@ -72,7 +75,7 @@ impl Settings {
     /// So many nodes of four CPUs.
     pub(crate) fn nodes(nodes: u32, seed: u64) -> Self {
         let (model, load_to) = (Model::default(), LoadTo::Scheduler);
-        Self { nodes, cpus: 4.0, seed, model, check: false, globals: 1, keepers: 0, refs: false, load_to }
+        Self { nodes, cpus: 4.0, seed, model, check: false, globals: 1, keepers: 0, refs: false, lines: false, load_to }
     }
 }
 
@@ -100,6 +103,9 @@ pub(crate) struct World {
     /// Bytes of a node's row there.
     row_bytes: u64,
     truth: refs::Truth,
+    /// The lines that are not cut: who called, and who was called.
+    lines: BTreeMap<lines::LineId, (u32, u32)>,
+    lines_made: lines::LineId,
 }
 
 impl World {
@@ -127,6 +133,8 @@ impl World {
             asked: Asked::default(),
             row_bytes: 0,
             truth: refs::Truth::default(),
+            lines: BTreeMap::new(),
+            lines_made: 0,
         };
         world.row_bytes = world.bytes_of_row();
         world.connect_all();
@@ -255,6 +263,9 @@ impl World {
             Event::GroupLook(node) => (23, *node, 0, false),
             Event::Script(process) | Event::NextGroup(process) => (24, *process, 0, true),
             Event::Renew(node) | Event::Members(node) => (25, *node, 0, false),
+            Event::Line(process, line, _) => (26, *process, *line, false),
+            Event::LineCalled(process, _) => (27, *process, 0, false),
+            Event::LineDue(process) => (28, *process, 0, false),
         };
         for part in [self.now, kind, u64::from(who) << 32 | u64::from(also)] {
             self.digest = (self.digest ^ part).wrapping_mul(0x0100_0000_01b3);
@@ -293,6 +304,9 @@ impl World {
             Event::NextGroup(process) => self.next_group(process),
             Event::Renew(node) => self.renew(node),
             Event::Members(node) => self.members(node),
+            Event::Line(process, line, down) => self.on_line(process, line, down),
+            Event::LineCalled(process, worker) => self.line_called(process, worker),
+            Event::LineDue(process) => self.line_due(process),
             Event::Fault(fault) => self.on_fault(fault),
         }
     }

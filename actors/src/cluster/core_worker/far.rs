@@ -5,7 +5,7 @@
 //! way from its first frame on, so that no frame overtakes another; what cannot be reached directly is reached through the
 //! nodes.
 
-mod core;
+pub mod core;
 
 use std::{
     io,
@@ -252,11 +252,20 @@ impl CoreWorker {
     fn line_of(self: &Arc<Self>, other: ProcessId, stream: Stream) -> io::Result<Arc<Line>> {
         let (socket, tls, place) = stream.into_parts()?;
         let channel = Channel::tcp(socket, tls, place)?;
-        self.lines.add(channel, |line| {
+        let mut calls_again = false;
+        // What it says is answered by this line, however soon that is, and not by one that has ended.
+        let mut ways = self.ways.lock();
+        let line = self.lines.add(channel, |line| {
             // Before anybody can hear that it has ended.
-            self.far_lines.lock().on_line(other, line.clone());
+            calls_again = self.far_lines.lock().on_line(other, line.clone());
             ProcessEars::listener(self, other, line)
-        })
+        })?;
+        if calls_again {
+            ways.insert(other, Way::Direct(line.clone()));
+            drop(ways);
+            self.line_lost(other, "it has called again");
+        }
+        Ok(line)
     }
 
     /// A lease is wanted back; false where it was granted with a process that is being called.

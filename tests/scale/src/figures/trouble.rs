@@ -3,7 +3,8 @@
 //!
 //! Owns: what a seed means, and what must hold. While it runs, each core that an event touches is asked for its invariants.
 //! In every second seed, programs pass references around, in arguments, results and inside of objects: nothing may be freed
-//! early, and nothing may be left ([`crate::world`] says what that means where processes are lost).
+//! early, and nothing may be left ([`crate::world`] says what that means where processes are lost). In every fourth, processes
+//! of different nodes speak directly, by lines that are cut while both ends live.
 //! After the last fault every task of a living driver must end, once; when the drivers have ended too, every CPU must be
 //! free, nothing wanted and no worker left.
 
@@ -43,6 +44,8 @@ pub(crate) struct Outcome {
     pub(crate) events: u64,
     /// References that were sent.
     pub(crate) refs: u64,
+    /// Ends of lines to processes that live on, each counted at each end.
+    pub(crate) lines_lost: u64,
     /// A digest of all events.
     pub(crate) digest: u64,
 }
@@ -64,6 +67,8 @@ pub(crate) fn one(seed: u64) -> Result<Outcome, String> {
     // Two processes that are cut off hold each other for lost, and objects with them: so there is one or the other.
     settings.refs = rng.one_in(2);
     let refs = settings.refs;
+    settings.lines = !refs && seed % 4 < 2;
+    let lines = settings.lines;
     let cpus = settings.cpus;
     let mut world = World::new(settings);
     world.keep_connected();
@@ -82,13 +87,17 @@ pub(crate) fn one(seed: u64) -> Result<Outcome, String> {
         }
         world.plan_fault(rng.below(FAULTS_NS), fault);
     }
+    let cuts = if lines { rng.below(8) } else { 0 };
+    for _ in 0..cuts {
+        world.plan_fault(rng.below(FAULTS_NS), Fault::Line(rng.number()));
+    }
     let living = |world: &World| drivers.iter().copied().filter(|d| world.lives(*d)).collect::<Vec<u32>>();
     world.run(FAULTS_NS, |_| false);
     if !world.run(END_NS, |world| living(world).into_iter().all(|driver| world.is_over(driver))) {
         let left: Vec<u32> = living(&world).into_iter().filter(|driver| !world.is_over(*driver)).collect();
         return Err(left.into_iter().map(|driver| world.left_of(driver)).collect::<Vec<_>>().join("; "));
     }
-    let mut outcome = Outcome { faults, ..Outcome::default() };
+    let mut outcome = Outcome { faults: faults + cuts, lines_lost: world.meter.lines_lost, ..Outcome::default() };
     if refs {
         world.run(world.now + LATE_NS, |_| false);
         world.drop_all_refs();
@@ -163,14 +172,24 @@ pub(crate) fn figure(options: &Options) -> Result<(), Box<dyn Error>> {
                 all.faults += outcome.faults;
                 all.events += outcome.events;
                 all.refs += outcome.refs;
+                all.lines_lost += outcome.lines_lost;
             }
             Err(error) => wrong.push(format!("seed {seed}: {error}")),
         }
     }
-    let cells = [options.seeds, all.events, all.faults, all.tasks, all.failed, all.refs, wrong.len() as u64];
+    let cells =
+        [options.seeds, all.events, all.faults, all.tasks, all.failed, all.refs, all.lines_lost, wrong.len() as u64];
     let row = cells.iter().map(u64::to_string).collect();
-    let head =
-        ["seeds", "events", "faults", "tasks ended", "of them failed", "references sent", "seeds that broke a rule"];
+    let head = [
+        "seeds",
+        "events",
+        "faults",
+        "tasks ended",
+        "of them failed",
+        "references sent",
+        "lines lost",
+        "seeds that broke a rule",
+    ];
     show::table("Random trouble", &head, &[row]);
     match wrong.len() {
         0 => Ok(()),

@@ -14,7 +14,7 @@ use actinic_actors::cluster::{
 use actinic_gcs::{ObjectId, TaskId, WorkerId};
 use rustc_hash::FxHashMap;
 
-use super::{actors::KeeperWord, objects::ObjectWord, refs::SimRef};
+use super::{actors::KeeperWord, lines::LineId, objects::ObjectWord, refs::SimRef};
 use crate::{plan::SimTask, rng::Rng};
 
 /// Of two processes, about a task.
@@ -65,6 +65,8 @@ pub(crate) enum Down {
     Frame(FromNode),
     /// Of another process.
     Data(ProcessId, Vec<Data>),
+    /// A line to another process has ended.
+    LineEnded(ProcessId, LineId),
 }
 
 /// Between two nodes.
@@ -96,6 +98,8 @@ pub(crate) enum Fault {
     Driver(u32),
     /// The connection of two nodes ends.
     Cut(u32, u32),
+    /// One of the lines between processes is cut, whichever the number leads to.
+    Line(u64),
 }
 
 /// One thing that happens. Nodes and processes go by their index.
@@ -168,6 +172,12 @@ pub(crate) enum Event {
     Members(u32),
     /// A worker all of whose tasks wait for their inputs is looked at: whether nothing has begun since.
     Rest(u32, u64),
+    /// A process is reached by what came over a line.
+    Line(u32, LineId, Down),
+    /// A process has been called by another.
+    LineCalled(u32, ProcessId),
+    /// A process looks which of those live whose lines have ended.
+    LineDue(u32),
     /// Something breaks.
     Fault(Fault),
 }
@@ -197,6 +207,8 @@ pub(crate) enum Channel {
     Beside(u32, u32),
     /// Chunks of objects from one node to another.
     Bulk(u32, u32),
+    /// By a line, there or back.
+    Line(LineId, u32),
 }
 
 impl Channel {
@@ -208,6 +220,7 @@ impl Channel {
             Self::Between(from, to) => (3, from, to),
             Self::Beside(from, to) => (4, from, to),
             Self::Bulk(from, to) => (5, from, to),
+            Self::Line(line, back) => (6, line, back),
         };
         kind << 60 | u64::from(a) << 30 | u64::from(b)
     }

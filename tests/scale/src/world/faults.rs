@@ -58,6 +58,7 @@ impl World {
             Fault::Process(node, which) => self.lose_process(node, which),
             Fault::Driver(driver) => self.end_process(driver),
             Fault::Cut(one, other) => self.cut(one, other),
+            Fault::Line(which) => self.cut_line(which),
         }
     }
 
@@ -67,6 +68,7 @@ impl World {
         if std::mem::replace(&mut proc.alive, false) {
             self.refs_lost(process);
             self.send_up(process, Up::Closed);
+            self.end_lines(process);
         }
     }
 
@@ -104,6 +106,7 @@ impl World {
             }
         }
         peers.into_iter().for_each(|peer| self.hang_up(node, peer));
+        self.lose_lines_of_node(node);
     }
 
     fn cut(&mut self, one: u32, other: u32) {

@@ -16,6 +16,7 @@ use actinic_gcs::{ActorId, Millis, TaskId};
 use super::{
     actors::Script,
     events::{Channel, Data, Down, Event, Up},
+    lines::Far,
     refs::{References, SimRef},
     worker::Lane,
     World,
@@ -63,6 +64,7 @@ pub(super) struct Proc {
     pub(super) lane: Lane,
     pub(super) directory: DirectoryCore,
     pub(super) refs: References,
+    pub(super) far: Far,
     /// Actors that it hosts, and those that it makes.
     pub(super) hosted: BTreeMap<ActorId, LeaseId>,
     pub(super) script: Script,
@@ -90,6 +92,7 @@ impl Proc {
             lane: Lane::default(),
             directory: DirectoryCore::default(),
             refs: References::new(id),
+            far: Far::default(),
             hosted: BTreeMap::new(),
             script: Script::default(),
             groups_left: 0,
@@ -126,7 +129,7 @@ impl Proc {
 }
 
 impl World {
-    fn process_millis(&self, process: u32) -> Millis {
+    pub(super) fn process_millis(&self, process: u32) -> Millis {
         Millis(self.procs[process as usize].epoch_ms + self.now / MS)
     }
 
@@ -237,7 +240,7 @@ impl World {
         self.check_process(process);
     }
 
-    /// Straight to a process of this machine, else through the node.
+    /// Straight to a process of this machine or by a line, else through the node.
     pub(super) fn send_data(&mut self, process: u32, to: ProcessId, data: Vec<Data>) {
         self.procs[process as usize].refs.knows(to);
         let here = &self.procs[process as usize];
@@ -249,7 +252,11 @@ impl World {
                 let event = Event::Down(number, Down::Data(from, data));
                 self.post(Channel::Beside(process, number), self.now, takes, event);
             }
-            _ => self.send_up(process, Up::Relay(to, data)),
+            _ => {
+                if let Some(data) = self.send_by_line(process, to, data) {
+                    self.send_up(process, Up::Relay(to, data));
+                }
+            }
         }
     }
 
@@ -266,7 +273,7 @@ impl World {
                 let done = data.iter().filter(|one| matches!(one, Data::Done { .. })).count();
                 done as u64 * self.model.done_ns
             }
-            Down::Frame(_) => HEAR_NS,
+            Down::Frame(_) | Down::LineEnded(..) => HEAR_NS,
         };
         proc.free_at = proc.free_at.max(self.now) + takes;
         let at = proc.free_at;
@@ -277,10 +284,10 @@ impl World {
         if !self.procs[process as usize].alive {
             return;
         }
-        let now = self.process_millis(process);
         let mut effects = Vec::new();
         match down {
             Down::Data(from, data) => return self.on_data(process, from, data),
+            Down::LineEnded(other, line) => return self.line_ended(process, other, line),
             Down::Frame(FromNode::Object(ObjectNews::Pinned { request, place })) => {
                 return self.pinned(process, request, place.is_ok());
             }
@@ -290,13 +297,16 @@ impl World {
                 return self.hear_of_actor(process, frame);
             }
             Down::Frame(FromNode::Granted { class, lease, worker, .. }) => {
-                let core = &mut self.procs[process as usize].submit;
-                self.meter.timed(Core::Submit, || core.on_granted(now, class, lease, worker, &mut effects));
-                self.notify(process);
+                if self.reaches(process, worker, class, lease) {
+                    self.granted(process, class, lease, worker);
+                }
+                return;
             }
             Down::Frame(FromNode::Recall(lease)) => {
-                let core = &mut self.procs[process as usize].submit;
-                self.meter.timed(Core::Submit, || core.on_recalled(lease, &mut effects));
+                if !self.procs[process as usize].far.recalled_later(lease) {
+                    self.recalled(process, lease);
+                }
+                return;
             }
             Down::Frame(FromNode::Infeasible { class, reason }) => {
                 self.procs[process as usize].submit.on_infeasible(class, &reason, &mut effects);
@@ -308,6 +318,7 @@ impl World {
             Down::Frame(FromNode::NodeGone { node, .. }) => {
                 let mut gone = self.procs[process as usize].submit.workers_on(node);
                 gone.extend(self.procs[process as usize].refs.known_on(node));
+                gone.extend(self.procs[process as usize].far.known_on(node));
                 gone.sort_unstable();
                 gone.dedup();
                 gone.into_iter().for_each(|gone| self.on_process_gone(process, gone));
@@ -318,7 +329,23 @@ impl World {
         self.carry_out(process, effects);
     }
 
+    /// A worker is leased, and there is a way to it.
+    pub(super) fn granted(&mut self, process: u32, class: ClassId, lease: LeaseId, worker: ProcessId) {
+        let (now, mut effects) = (self.process_millis(process), Vec::new());
+        let core = &mut self.procs[process as usize].submit;
+        self.meter.timed(Core::Submit, || core.on_granted(now, class, lease, worker, &mut effects));
+        self.notify(process);
+        self.carry_out(process, effects);
+    }
+
+    pub(super) fn recalled(&mut self, process: u32, lease: LeaseId) {
+        let (core, mut effects) = (&mut self.procs[process as usize].submit, Vec::new());
+        self.meter.timed(Core::Submit, || core.on_recalled(lease, &mut effects));
+        self.carry_out(process, effects);
+    }
+
     fn on_process_gone(&mut self, process: u32, gone: ProcessId) {
+        self.far_gone(process, gone);
         let (core, mut effects) = (&mut self.procs[process as usize].submit, Vec::new());
         self.meter.timed(Core::Submit, || {
             core.on_gone(gone, &mut effects);
@@ -413,7 +440,7 @@ impl World {
     // --- the tick --------------------------------------------------------------------------------------------------
 
     /// As `Notify::notify_one`: wakes the tick, or lets its next wait pass.
-    fn notify(&mut self, process: u32) {
+    pub(super) fn notify(&mut self, process: u32) {
         let proc = &mut self.procs[process as usize];
         if proc.ticking {
             proc.notified = true;

@@ -4,9 +4,11 @@
 //! whose line has ended. A core: lines are handles to it, and it is told the time.
 //!
 //! A line ends with its process, or is cut while both ends live. Which of these it was the process's node says; what was under
-//! way is lost in both cases, but a process that ended is not to be counted twice, once for its line and once for its end.
+//! way is lost in both cases, but a process that ended is not to be counted twice, once for its line and once for its end. One
+//! that calls lives, and has given up what was on its former lines: what it says from now on is to be answered by the new one.
 //! **Invariants:** of a process that has ended nothing is due; one line's end is the end of all lines between two processes,
-//! for the other end may have taken any of them for lost, and what it says on the others would not be awaited.
+//! for the other end may have taken any of them for lost, and what it says on the others would not be awaited; no process of
+//! which it is not known whether it lives has a line.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +17,11 @@ use actinic_gcs::Millis;
 use crate::cluster::wire::ProcessId;
 
 /// How long a node may take to say that a process of its has ended, whose line has.
-pub(super) const GONE_MS_MAX: u64 = 2_000;
+pub const GONE_MS_MAX: u64 = 2_000;
 
 /// What the end of a line means.
 #[derive(Debug, PartialEq, Eq)]
-pub(in super::super) enum Ended<L> {
+pub enum Ended<L> {
     /// It is known already of the process, or it is not to one of another node: nothing.
     Known,
     /// It was no line between two nodes, or the process has ended.
@@ -30,7 +32,7 @@ pub(in super::super) enum Ended<L> {
 
 /// The state.
 #[derive(Debug)]
-pub(in super::super) struct FarCore<L> {
+pub struct FarCore<L> {
     lines: BTreeMap<ProcessId, Vec<L>>,
     /// Processes whose lines have ended, of which it is not known whether they have, and until when that may take.
     doubtful: BTreeMap<ProcessId, Millis>,
@@ -43,13 +45,16 @@ impl<L> Default for FarCore<L> {
 }
 
 impl<L> FarCore<L> {
-    /// There is a line to a process.
-    pub(in super::super) fn on_line(&mut self, process: ProcessId, line: L) {
+    /// There is a line to a process. True where its former ones had ended, and it was not known whether it lives: what was under
+    /// way there is lost, as of those that are [due](FarCore::due).
+    #[must_use]
+    pub fn on_line(&mut self, process: ProcessId, line: L) -> bool {
         self.lines.entry(process).or_default().push(line);
+        self.doubtful.remove(&process).is_some()
     }
 
     /// A line to a process has ended.
-    pub(in super::super) fn on_ended(&mut self, now: Millis, process: ProcessId) -> Ended<L> {
+    pub fn on_ended(&mut self, now: Millis, process: ProcessId) -> Ended<L> {
         match self.lines.remove(&process) {
             Some(lines) => {
                 self.doubtful.entry(process).or_insert(Millis(now.0 + GONE_MS_MAX));
@@ -61,20 +66,20 @@ impl<L> FarCore<L> {
     }
 
     /// A process has ended, or its node is gone.
-    pub(in super::super) fn on_gone(&mut self, process: ProcessId) {
+    pub fn on_gone(&mut self, process: ProcessId) {
         self.lines.remove(&process);
         self.doubtful.remove(&process);
     }
 
     /// Processes that live, by now, though their lines have ended: what was under way there is lost.
-    pub(in super::super) fn due(&mut self, now: Millis) -> Vec<ProcessId> {
+    pub fn due(&mut self, now: Millis) -> Vec<ProcessId> {
         let due = self.doubtful.iter().filter(|(_, until)| **until <= now).map(|(process, _)| *process).collect();
         self.doubtful.retain(|_, until| *until > now);
         due
     }
 
     /// The lines to a process that have not ended.
-    pub(in super::super) fn lines(&self, process: ProcessId) -> &[L] {
+    pub fn lines(&self, process: ProcessId) -> &[L] {
         self.lines.get(&process).map_or(&[], Vec::as_slice)
     }
 }
@@ -91,8 +96,8 @@ mod tests {
     #[test]
     fn the_end_of_one_line_is_that_of_all_and_is_due_once_when_the_process_lives_on() {
         let mut far = FarCore::default();
-        far.on_line(OTHER, 'a');
-        far.on_line(OTHER, 'b');
+        assert!(!far.on_line(OTHER, 'a'));
+        assert!(!far.on_line(OTHER, 'b'));
         assert_eq!(far.on_ended(Millis(0), OTHER), Ended::First(vec!['a', 'b']));
         assert_eq!(far.on_ended(Millis(1), OTHER), Ended::Known, "that of the other, which was shut");
         assert_eq!(far.due(Millis(GONE_MS_MAX - 1)), []);
@@ -103,7 +108,7 @@ mod tests {
     #[test]
     fn of_a_process_that_has_ended_nothing_is_due() {
         let mut far = FarCore::default();
-        far.on_line(OTHER, 'a');
+        assert!(!far.on_line(OTHER, 'a'));
         assert_eq!(far.on_ended(Millis(0), OTHER), Ended::First(vec!['a']));
         far.on_gone(OTHER);
         assert_eq!(far.due(LATER), []);
@@ -113,32 +118,23 @@ mod tests {
     #[test]
     fn who_was_cut_off_and_is_back_and_is_cut_off_again_is_given_the_whole_time() {
         let mut far = FarCore::default();
-        far.on_line(OTHER, 'a');
+        assert!(!far.on_line(OTHER, 'a'));
         assert_eq!(far.on_ended(Millis(0), OTHER), Ended::First(vec!['a']));
         far.on_gone(OTHER);
-        far.on_line(OTHER, 'b');
+        assert!(!far.on_line(OTHER, 'b'));
         assert_eq!(far.on_ended(Millis(1_500), OTHER), Ended::First(vec!['b']));
         assert_eq!(far.due(LATER), [], "as of the first end");
         assert_eq!(far.due(Millis(1_500 + GONE_MS_MAX)), [OTHER]);
     }
 
     #[test]
-    fn a_line_that_has_come_meanwhile_is_there_when_the_old_ones_are_lost() {
+    fn who_calls_again_lives_and_what_was_under_way_is_lost_at_once_and_once() {
         let mut far = FarCore::default();
-        far.on_line(OTHER, 'a');
+        assert!(!far.on_line(OTHER, 'a'));
         assert_eq!(far.on_ended(Millis(0), OTHER), Ended::First(vec!['a']));
-        far.on_line(OTHER, 'b');
-        assert_eq!(far.due(LATER), [OTHER]);
+        assert!(far.on_line(OTHER, 'b'), "it has given up what was on the first");
         assert_eq!(far.lines(OTHER), ['b']);
-    }
-
-    #[test]
-    fn a_line_that_comes_meanwhile_and_ends_as_well_gives_no_more_time() {
-        let mut far = FarCore::default();
-        far.on_line(OTHER, 'a');
-        assert_eq!(far.on_ended(Millis(0), OTHER), Ended::First(vec!['a']));
-        far.on_line(OTHER, 'b');
-        assert_eq!(far.on_ended(Millis(1_000), OTHER), Ended::First(vec!['b']));
-        assert_eq!(far.due(LATER), [OTHER]);
+        assert_eq!(far.due(LATER), []);
+        assert_eq!(far.on_ended(LATER, OTHER), Ended::First(vec!['b']));
     }
 }
