@@ -4,7 +4,7 @@
 //! granted a worker elsewhere calls it first, and what the worker cannot be reached by goes through the nodes. A line ends
 //! with a process, or is cut while both live; the two ends notice each in its own time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actinic_actors::cluster::{
     core_worker::far::core::{Ended, FarCore, GONE_MS_MAX},
@@ -38,6 +38,7 @@ pub(super) struct Far {
     /// By a line, or through the nodes.
     ways: BTreeMap<ProcessId, Option<LineId>>,
     coming: BTreeMap<ProcessId, Vec<Later>>,
+    had_line: BTreeSet<ProcessId>,
 }
 
 impl Far {
@@ -70,8 +71,8 @@ impl World {
         if here.far.ways.contains_key(&worker) {
             return true;
         }
-        // A firewall lets only the nodes' own ports through.
-        if self.rng.one_in(6) {
+        // A firewall lets only the nodes' own ports through, from the beginning on.
+        if !here.far.had_line.contains(&worker) && self.rng.one_in(6) {
             here.far.ways.insert(worker, None);
             return true;
         }
@@ -100,6 +101,7 @@ impl World {
             let line = self.lines_made;
             for (at, other) in [(process, worker), (number, me)] {
                 let far = &mut self.procs[at as usize].far;
+                far.had_line.insert(other);
                 let calls_again = far.core.on_line(other, line);
                 far.ways.entry(other).or_insert(Some(line));
                 if calls_again {
