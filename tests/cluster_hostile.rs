@@ -157,7 +157,12 @@ fn a_worker_s_door_is_open_to_members_of_its_cluster_only() {
     let door = format!("127.0.0.1:{port}");
     let node = find().unwrap().into_iter().find(|found| found.card.pid == cluster.pids()[0]).unwrap();
     let node = NodeId(u128::from_str_radix(&node.card.node, 16).unwrap());
-    let to = |worker: u32| Purpose::Process { from: (NodeId(5), WorkerId(5)), to: (node, WorkerId(worker)) };
+    let to = |worker: u32| Purpose::Process {
+        from: (NodeId(5), WorkerId(5)),
+        to: (node, WorkerId(worker)),
+        call: 1,
+        given_up: Vec::new(),
+    };
     let refused = |verdict: Verdict| matches!(verdict, Verdict::Refused(_));
     let stranger = membership(&mut cluster, Some("not the token"));
     let member = membership(&mut cluster, None);

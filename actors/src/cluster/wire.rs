@@ -141,6 +141,15 @@ impl fmt::Debug for ExeHash {
     }
 }
 
+/// Names a line between processes of two nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LineName {
+    /// Who called.
+    pub caller: ProcessId,
+    /// Which of its calls it was.
+    pub number: u32,
+}
+
 /// What a job's workers are started from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct JobCode {
@@ -426,6 +435,8 @@ pub enum DataFrame {
         /// Which.
         tasks: Vec<TaskId>,
     },
+    /// The sender has given up these lines, and what was under way on them.
+    GivenUp(Vec<LineName>),
     /// The asker wants the value of this object when it is there.
     Fetch(ObjectId),
     /// Whoever gave the sender its reference is lost: the owner keeps the object until it is released.

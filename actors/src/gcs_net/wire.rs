@@ -117,6 +117,10 @@ pub enum Purpose {
         from: (actinic_gcs::NodeId, actinic_gcs::WorkerId),
         /// Who is meant.
         to: (actinic_gcs::NodeId, actinic_gcs::WorkerId),
+        /// Which of the caller's calls this is.
+        call: u32,
+        /// Lines between the two that the caller has given up: the node and the number of who called, and of the call.
+        given_up: Vec<(actinic_gcs::NodeId, actinic_gcs::WorkerId, u32)>,
     },
 }
 

@@ -83,7 +83,12 @@ fn gcs_net(add: Add<'_>) {
         Purpose::Client { shard: 3, client: ClientId(9) },
         Purpose::Admin,
         Purpose::Identity,
-        Purpose::Process { from: (NodeId(1), WorkerId(2)), to: (NodeId(3), WorkerId(4)) },
+        Purpose::Process {
+            from: (NodeId(1), WorkerId(2)),
+            to: (NodeId(3), WorkerId(4)),
+            call: 5,
+            given_up: vec![(NodeId(1), WorkerId(2), 4)],
+        },
         Purpose::Node(Box::new(node())),
     ] {
         let hello = packed(&membership.hello(purpose));

@@ -83,6 +83,7 @@ impl CoreWorker {
                 self.carry_out(effects);
                 self.tick.notify_one();
             }
+            DataFrame::GivenUp(names) => self.hear_given_up(from, &names),
             DataFrame::Fetch(object) => self.asked(from, object),
             DataFrame::Borrow(object) => {
                 if !self.state.lock().refs.on_borrow(object, from) {

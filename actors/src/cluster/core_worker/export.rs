@@ -276,7 +276,7 @@ impl CoreWorker {
 
     /// A line has ended.
     pub(super) fn hung_up(self: &Arc<Self>, from: ProcessId, line: &Weak<Line>, reason: &str) {
-        if self.far_line_ended(from, reason) {
+        if self.far_line_ended(from, line, reason) {
             return;
         }
         let mut ways = self.ways.lock();

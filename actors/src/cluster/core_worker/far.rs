@@ -22,7 +22,7 @@ use super::{ears::ProcessEars, CoreWorker, ForeignRef, LeaseId, ProcessId, Submi
 use crate::{
     cluster::{
         lines::{channel::Channel, line::Line},
-        wire::{ActorWhere, ActorWord, ClassId, DataFrame, Doors, Welcome},
+        wire::{ActorWhere, ActorWord, ClassId, DataFrame, Doors, LineName, ToNode, Welcome},
     },
     gcs_net::{
         handshake::{self, Heard},
@@ -142,8 +142,8 @@ impl CoreWorker {
 
     /// A line has ended; false where it is not one between two nodes, or its process has ended. Nothing is sent to a process of
     /// another node from then on until it is known whether it lives.
-    pub(super) fn far_line_ended(self: &Arc<Self>, process: ProcessId, reason: &str) -> bool {
-        let ended = self.far_lines.lock().on_ended(self.now(), process);
+    pub(super) fn far_line_ended(self: &Arc<Self>, process: ProcessId, line: &Weak<Line>, reason: &str) -> bool {
+        let ended = self.far_lines.lock().on_ended(self.now(), process, |other| other.ptr_eq(line));
         let lines = match ended {
             Ended::NotOurs => return false,
             Ended::Known => return true,
@@ -169,8 +169,13 @@ impl CoreWorker {
     fn line_lost(self: &Arc<Self>, process: ProcessId, reason: &str) {
         tracing::info!(%process, reason, "the line to a process of another node is lost");
         let reason = format!("the line to it was lost: {reason}");
+        // Before all else that it hears through the nodes; with a new line it is told so as well.
+        let names = self.far_lines.lock().given_up(process);
+        if let Ok(body) = rmp_serde::to_vec(&DataFrame::GivenUp(names)) {
+            let _ = self.node_conduit.send(&ToNode::Relay { to: process, body: body.into() });
+        }
         {
-            let new = self.far_lines.lock().lines(process).iter().find_map(Weak::upgrade);
+            let new = self.far_lines.lock().lines(process).find_map(Weak::upgrade);
             let mut ways = self.ways.lock();
             match new {
                 Some(line) => drop(ways.insert(process, Way::Direct(line))),
@@ -215,7 +220,10 @@ impl CoreWorker {
         let called = async {
             let membership = self.welcome.membership().map_err(|error| error.to_string())?;
             let from = self.me();
-            let purpose = Purpose::Process { from: (from.node, from.worker), to: (to.node, to.worker) };
+            let (call, given_up) = self.far_lines.lock().on_call(to);
+            let told = given_up.iter().map(|line| (line.caller.node, line.caller.worker, line.number)).collect();
+            let (caller, called) = ((from.node, from.worker), (to.node, to.worker));
+            let purpose = Purpose::Process { from: caller, to: called, call, given_up: told };
             let called = handshake::call(address, &membership, purpose, ANSWER_MAX).await;
             let (stream, _) = called.map_err(|error| {
                 if matches!(error, NetError::Silent { .. }) {
@@ -224,7 +232,8 @@ impl CoreWorker {
                 }
                 error.to_string()
             })?;
-            self.line_of(to, stream).map_err(|error| error.to_string())
+            let name = LineName { caller: from, number: call };
+            self.line_of(to, name, &[], stream).map_err(|error| error.to_string())
         };
         let line = called.await.inspect_err(|error| {
             tracing::info!(%to, address, error, "a process of another node is reached through the nodes");
@@ -249,23 +258,42 @@ impl CoreWorker {
         self.lines.flush();
     }
 
-    fn line_of(self: &Arc<Self>, other: ProcessId, stream: Stream) -> io::Result<Arc<Line>> {
+    fn line_of(
+        self: &Arc<Self>,
+        other: ProcessId,
+        name: LineName,
+        given_up: &[LineName],
+        stream: Stream,
+    ) -> io::Result<Arc<Line>> {
         let (socket, tls, place) = stream.into_parts()?;
         let channel = Channel::tcp(socket, tls, place)?;
-        let mut calls_again = false;
+        let (mut lost, mut gone) = (false, Vec::new());
         // What it says is answered by this line, however soon that is, and not by one that has ended.
         let mut ways = self.ways.lock();
         let line = self.lines.add(channel, |line| {
             // Before anybody can hear that it has ended.
-            calls_again = self.far_lines.lock().on_line(other, line.clone());
+            let mut far = self.far_lines.lock();
+            let given_up = far.on_given_up(other, given_up);
+            lost = far.on_line(other, name, line.clone()) || given_up.is_some();
+            gone = given_up.unwrap_or_default();
             ProcessEars::listener(self, other, line)
         })?;
-        if calls_again {
+        if lost {
             ways.insert(other, Way::Direct(line.clone()));
             drop(ways);
+            gone.iter().filter_map(Weak::upgrade).for_each(|line| line.shut());
             self.line_lost(other, "it has called again");
         }
         Ok(line)
+    }
+
+    /// Another process has given up these lines to it.
+    pub(super) fn hear_given_up(self: &Arc<Self>, from: ProcessId, names: &[LineName]) {
+        let gone = self.far_lines.lock().on_given_up(from, names);
+        if let Some(gone) = gone {
+            gone.iter().filter_map(Weak::upgrade).for_each(|line| line.shut());
+            self.line_lost(from, "it has given its lines up");
+        }
     }
 
     /// A lease is wanted back; false where it was granted with a process that is being called.
@@ -304,14 +332,17 @@ async fn greet(
         Heard::Foreign | Heard::Encrypted => return Ok(()),
         Heard::Refuse(refusal) => Err(refusal),
         Heard::Hello(hello) => membership.admit(&hello).and_then(|()| match hello.purpose {
-            Purpose::Process { from: (node, worker), to } if to == (me.node, me.worker) => {
-                Ok(ProcessId { node, worker })
+            Purpose::Process { from: (node, worker), to, call, given_up } if to == (me.node, me.worker) => {
+                let from = ProcessId { node, worker };
+                let named = |(node, worker, number)| LineName { caller: ProcessId { node, worker }, number };
+                let given_up: Vec<LineName> = given_up.into_iter().map(named).collect();
+                Ok((from, LineName { caller: from, number: call }, given_up))
             }
             _ => Err(Refusal::OtherProcess),
         }),
     };
     let place = places.try_acquire_owned().map_err(|_| Refusal::Full { max: CALLERS_MAX });
-    let (from, place) = match judged.and_then(|from| Ok((from, place?))) {
+    let ((from, name, given_up), place) = match judged.and_then(|from| Ok((from, place?))) {
         Ok(admitted) => admitted,
         Err(refusal) => {
             tracing::warn!(%refusal, "a caller is not let in");
@@ -320,7 +351,7 @@ async fn greet(
     };
     stream.take_place(place);
     handshake::accept(&mut stream, Vec::new()).await?;
-    let line = core.line_of(from, stream)?;
+    let line = core.line_of(from, name, &given_up, stream)?;
     core.called(from, &line);
     line.serve();
     Ok(())

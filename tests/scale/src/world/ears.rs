@@ -62,7 +62,7 @@ impl Sizes {
             Data::Done { .. } => self.done,
             // Ids of tasks, and about as much as the rest of an end.
             Data::TakeBack(_, tasks) | Data::GivenBack(_, tasks) => self.done + 18 * tasks.len() as u64,
-            Data::Release(..) | Data::Borrow(_) | Data::Fetch(_) | Data::Object(..) => self.done,
+            Data::Release(..) | Data::Borrow(_) | Data::Fetch(_) | Data::Object(..) | Data::GivenUp(_) => self.done,
         }
     }
 }
@@ -76,6 +76,7 @@ fn name_of_data(data: &Data, between: bool) -> &'static str {
         (Data::TakeBack(..) | Data::GivenBack(..), _) => "back",
         (Data::Release(..) | Data::Borrow(_), _) => "reference",
         (Data::Fetch(_) | Data::Object(..), _) => "value",
+        (Data::GivenUp(_), _) => "given up",
     }
 }
 

@@ -8,7 +8,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use actinic_actors::cluster::{
     global::GlobalEvent,
     local::LocalEvent,
-    wire::{FromNode, LeaseId, NodeFrame, ProcessId, ToNode},
+    wire::{FromNode, LeaseId, LineName, NodeFrame, ProcessId, ToNode},
     workers::PoolEvent,
 };
 use actinic_gcs::{ObjectId, TaskId, WorkerId};
@@ -41,6 +41,8 @@ pub(crate) enum Data {
     Release(ObjectId, u32),
     /// Keep an object for the sender, whose parent is lost.
     Borrow(ObjectId),
+    /// The sender has given up these lines.
+    GivenUp(Vec<LineName>),
     /// The sender reads an object.
     Fetch(ObjectId),
     /// Here it is, with what it refers to.

@@ -4,17 +4,17 @@
 //! granted a worker elsewhere calls it first, and what the worker cannot be reached by goes through the nodes. A line ends
 //! with a process, or is cut while both live; the two ends notice each in its own time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use actinic_actors::cluster::{
     core_worker::far::core::{Ended, FarCore, GONE_MS_MAX},
     submit::core::SubmitEffect,
-    wire::{ClassId, LeaseId, ProcessId},
+    wire::{ClassId, LeaseId, LineName, ProcessId},
 };
 use actinic_gcs::NodeId;
 
 use super::{
-    events::{Channel, Data, Down, Event},
+    events::{Channel, Data, Down, Event, Up},
     World,
 };
 use crate::{meter::Core, model::MS};
@@ -38,7 +38,6 @@ pub(super) struct Far {
     /// By a line, or through the nodes.
     ways: BTreeMap<ProcessId, Option<LineId>>,
     coming: BTreeMap<ProcessId, Vec<Later>>,
-    had_line: BTreeSet<ProcessId>,
 }
 
 impl Far {
@@ -71,8 +70,8 @@ impl World {
         if here.far.ways.contains_key(&worker) {
             return true;
         }
-        // A firewall lets only the nodes' own ports through, from the beginning on.
-        if !here.far.had_line.contains(&worker) && self.rng.one_in(6) {
+        // A firewall lets only the nodes' own ports through, from the beginning or from now on.
+        if self.rng.one_in(6) {
             here.far.ways.insert(worker, None);
             return true;
         }
@@ -97,17 +96,12 @@ impl World {
         let called = self.by_id.get(&worker).copied().filter(|number| alive(self, *number));
         let line = called.map(|number| {
             self.lines_made += 1;
-            self.lines.insert(self.lines_made, (process, number));
             let line = self.lines_made;
-            for (at, other) in [(process, worker), (number, me)] {
-                let far = &mut self.procs[at as usize].far;
-                far.had_line.insert(other);
-                let calls_again = far.core.on_line(other, line);
-                far.ways.entry(other).or_insert(Some(line));
-                if calls_again {
-                    self.line_lost(at, other);
-                }
-            }
+            self.lines.insert(line, (process, number));
+            let (call, given_up) = self.procs[process as usize].far.core.on_call(worker);
+            let name = LineName { caller: me, number: call };
+            self.line_made(process, worker, (line, name), &[]);
+            self.line_made(number, me, (line, name), &given_up);
             line
         });
         self.procs[process as usize].far.ways.entry(worker).or_insert(line);
@@ -117,6 +111,23 @@ impl World {
                 Later::Recalled(lease) => self.recalled(process, lease),
             }
         }
+    }
+
+    fn line_made(&mut self, at: u32, other: ProcessId, (line, name): (LineId, LineName), given_up: &[LineName]) {
+        let far = &mut self.procs[at as usize].far;
+        let gone = far.core.on_given_up(other, given_up);
+        let lost = far.core.on_line(other, name, line) || gone.is_some();
+        far.ways.entry(other).or_insert(Some(line));
+        if lost {
+            far.ways.insert(other, Some(line));
+            self.shut_lines(gone.unwrap_or_default());
+            self.line_lost(at, other);
+        }
+    }
+
+    /// Lines are shut here, which their other ends hear soon, if they can be heard.
+    fn shut_lines(&mut self, lines: Vec<LineId>) {
+        lines.into_iter().for_each(|line| self.lose_line(line, [self.model.tcp_ns, self.model.tcp_ns]));
     }
 
     // --- what goes over lines ----------------------------------------------------------------------------------------
@@ -185,12 +196,11 @@ impl World {
     pub(super) fn line_ended(&mut self, process: u32, other: ProcessId, line: LineId) {
         let now = self.process_millis(process);
         let far = &mut self.procs[process as usize].far;
-        match far.core.on_ended(now, other) {
+        match far.core.on_ended(now, other, |ended| *ended == line) {
             Ended::Known => {}
             Ended::NotOurs => far.ways.retain(|to, way| *to != other || *way != Some(line)),
             Ended::First(lines) => {
-                // Shut here, which the other end hears soon, if it can be heard.
-                lines.into_iter().for_each(|line| self.lose_line(line, [self.model.tcp_ns, self.model.tcp_ns]));
+                self.shut_lines(lines);
                 self.queue.at(self.now + GONE_MS_MAX * MS, Event::LineDue(process));
             }
         }
@@ -208,11 +218,13 @@ impl World {
     /// As `CoreWorker::line_lost`.
     fn line_lost(&mut self, process: u32, other: ProcessId) {
         let far = &mut self.procs[process as usize].far;
-        match far.core.lines(other).iter().find(|line| self.lines.contains_key(line)) {
+        let names = far.core.given_up(other);
+        match far.core.lines(other).find(|line| self.lines.contains_key(line)) {
             Some(line) => drop(far.ways.insert(other, Some(*line))),
             None => drop(far.ways.remove(&other)),
         }
         self.meter.lines_lost += 1;
+        self.send_up(process, Up::Relay(other, vec![Data::GivenUp(names)]));
         let (core, mut effects) = (&mut self.procs[process as usize].submit, Vec::new());
         let leases = core.leases_on(other);
         self.meter.timed(Core::Submit, || {
@@ -222,6 +234,15 @@ impl World {
         self.carry_out(process, effects);
         self.carry_out(process, leases.into_iter().map(SubmitEffect::Return).collect());
         self.notify(process);
+    }
+
+    /// Another process has given up these lines to it.
+    pub(super) fn hear_given_up(&mut self, process: u32, from: ProcessId, names: &[LineName]) {
+        let gone = self.procs[process as usize].far.core.on_given_up(from, names);
+        if let Some(gone) = gone {
+            self.shut_lines(gone);
+            self.line_lost(process, from);
+        }
     }
 
     /// Another process is gone, or its node.

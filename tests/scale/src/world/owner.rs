@@ -366,6 +366,7 @@ impl World {
                 one @ (Data::Release(..) | Data::Borrow(_) | Data::Fetch(_) | Data::Object(..)) => {
                     self.hear_of_refs(process, from, one);
                 }
+                Data::GivenUp(names) => self.hear_given_up(process, from, &names),
                 Data::TakeBack(lease, tasks) => self.give_back(process, from, lease, &tasks),
                 Data::GivenBack(lease, tasks) => {
                     let now = self.process_millis(process);
