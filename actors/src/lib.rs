@@ -7,6 +7,7 @@
 pub mod blocking;
 pub mod bootstrap;
 pub mod cell;
+mod checksum;
 pub mod cluster;
 pub mod context;
 pub mod counters;

@@ -199,6 +199,14 @@ impl Node {
         }
     }
 
+    /// As [`Node::submit`], of a task that another thread is as likely to run as this one: it goes where all look.
+    pub fn submit_here(self: &Arc<Self>, task: &Arc<dyn Task>, thread: &context::ThreadState) {
+        self.register(task, thread);
+        if crate::edges::arm(self, task) {
+            self.ready(task.clone(), None);
+        }
+    }
+
     /// The way to the keeper of an actor that this process hosts for the cluster.
     #[must_use]
     pub fn keeper_of(&self, actor: ActorId) -> Option<&Arc<CoreWorker>> {

@@ -27,6 +27,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::data::codec::Encoded;
 
 mod config;
+mod copy;
 mod core;
 mod error;
 mod extents;

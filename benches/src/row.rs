@@ -79,13 +79,15 @@ pub(crate) struct Goal {
     pub(crate) text: &'static str,
     /// A figure in the row's base unit.
     pub(crate) figure: Option<f64>,
-    /// The least ratio to the strongest of the references.
+    /// The least ratio to the strongest of the references, or to that which is named.
     pub(crate) ratio: Option<f64>,
+    /// The name of the reference that the goal speaks of, where that is not the strongest.
+    pub(crate) of: Option<&'static str>,
 }
 
 impl Goal {
     /// Nothing to reach: the row only shows a figure.
-    pub(crate) const NONE: Self = Self { text: "", figure: None, ratio: None };
+    pub(crate) const NONE: Self = Self { text: "", figure: None, ratio: None, of: None };
 
     /// Whether the goal is reached; `None` where there is nothing to judge, or no reference was measured.
     pub(crate) fn met(&self, unit: Unit, value: f64, ratio: Option<f64>) -> Option<bool> {
@@ -186,7 +188,7 @@ mod tests {
 
     #[test]
     fn every_part_of_a_goal_must_hold() {
-        let goal = Goal { text: "", figure: Some(10.0), ratio: Some(0.5) };
+        let goal = Goal { text: "", figure: Some(10.0), ratio: Some(0.5), of: None };
         assert_eq!(goal.met(Unit::PerSecond, 11.0, Some(0.6)), Some(true));
         assert_eq!(goal.met(Unit::PerSecond, 9.0, Some(0.6)), Some(false));
         assert_eq!(goal.met(Unit::PerSecond, 11.0, Some(0.4)), Some(false));

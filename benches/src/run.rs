@@ -76,8 +76,10 @@ fn measure(row: &Row, args: &Args) -> Outcome<Figures> {
     }
     let summary = Summary::of(&own).ok_or(NotANumber)?;
     let beside = ranked(row.unit, &row.references, &others)?;
-    let ratio = beside.first().map(|best| row.unit.goodness(summary.median, best.summary.median));
-    let met = if args.quick { None } else { row.goal.met(row.unit, summary.median, ratio) };
+    let ratio_to = |other: &Beside| row.unit.goodness(summary.median, other.summary.median);
+    let ratio = beside.first().map(ratio_to);
+    let judged = row.goal.of.map_or(ratio, |of| beside.iter().find(|other| other.name == of).map(ratio_to));
+    let met = if args.quick { None } else { row.goal.met(row.unit, summary.median, judged) };
     Ok(Figures { summary, beside, ratio, met })
 }
 
@@ -150,7 +152,7 @@ mod tests {
     static FAST: Reference = Reference { name: "fast", unit: Unit::PerSecond, measure: |_| Ok(40.0) };
 
     fn row(measure: Measure) -> Row {
-        let goal = Goal { text: "half of the fastest", figure: None, ratio: Some(0.5) };
+        let goal = Goal { text: "half of the fastest", ratio: Some(0.5), ..Goal::NONE };
         Row { name: "row", unit: Unit::PerSecond, goal, measure, references: vec![&SLOW, &FAST] }
     }
 
@@ -166,6 +168,13 @@ mod tests {
         assert_eq!(figures.ratio, Some(0.5));
         assert_eq!(figures.met, Some(true));
         assert_eq!(figures.summary.runs, 5);
+    }
+
+    #[test]
+    fn a_goal_that_names_a_reference_is_judged_by_that() {
+        let row = |of| Row { goal: Goal { of: Some(of), ..row(|_| Ok(5.0)).goal }, ..row(|_| Ok(5.0)) };
+        let met = |of| measure(&row(of), &args(&[])).expect("nothing fails").met;
+        assert_eq!((met("slow"), met("fast"), met("nobody")), (Some(true), Some(false), None));
     }
 
     #[test]

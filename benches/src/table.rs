@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_missed_goal_stands_out_and_a_failed_row_says_why() {
-        let goal = Goal { text: "under 2 µs", figure: Some(2e-6), ratio: None };
+        let goal = Goal { text: "under 2 µs", figure: Some(2e-6), ..Goal::NONE };
         let row = Row { name: "one task", unit: Unit::Seconds, goal, measure: |_| Ok(0.0), references: Vec::new() };
         let summary = Summary::of(&[4e-6]).expect("one run");
         let beside = vec![Beside { name: "tokio", summary: Summary::of(&[1e-6]).expect("one run") }];

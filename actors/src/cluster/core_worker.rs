@@ -31,7 +31,6 @@ use std::{
 
 use actinic_gcs::{FunctionId, Millis, NodeId, ObjectId, PlacementGroupId, TaskId};
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 pub use self::{
@@ -41,7 +40,7 @@ pub use self::{
     export::{Exporter, Imported},
     groups::OnPlaced,
 };
-use self::{answers::AnswerTo, rest::Rest};
+use self::{answers::Running, rest::Rest};
 use super::{
     lines::{line::Line, Lines},
     objects::{inputs::inputs_of, ObjectClient, Portable},
@@ -103,7 +102,6 @@ pub type Importer = fn(Arrived<'_>, RunTask) -> Result<Imported, TaskError>;
 struct State {
     submit: SubmitCore<Sent>,
     refs: RefCore,
-    gpus: BTreeMap<LeaseId, Vec<u32>>,
     /// The class of ordinary tasks.
     plain: ClassId,
 }
@@ -130,6 +128,9 @@ pub struct CoreWorker {
     socket: PathBuf,
     node_conduit: Conduit,
     state: Mutex<State>,
+    /// Accelerators of the leases that have some, and whether there was ever one.
+    gpus: Mutex<BTreeMap<LeaseId, Vec<u32>>>,
+    has_gpus: AtomicBool,
     ways: Mutex<BTreeMap<ProcessId, Way>>,
     /// What is heard of processes of other nodes while they are called.
     coming: Mutex<BTreeMap<ProcessId, Vec<far::Later>>>,
@@ -141,10 +142,7 @@ pub struct CoreWorker {
     pinned: Mutex<BTreeMap<ObjectId, Arc<dyn Object>>>,
     /// References whose values were asked for.
     fetching: Mutex<BTreeMap<ObjectId, Vec<Weak<ForeignRef>>>>,
-    /// What came from other processes and is not answered, so that it can be cancelled, and under what: a task that was lost on
-    /// its way may come again, under another lease, while it still runs.
-    running: Mutex<FxHashMap<(TaskId, AnswerTo), Weak<dyn Task>>>,
-    last_done: Mutex<Instant>,
+    running: Mutex<Running>,
     rest: Mutex<Rest>,
     groups: Mutex<BTreeMap<PlacementGroupId, Option<OnPlaced>>>,
     functions: BTreeMap<FunctionId, Importer>,
@@ -186,7 +184,9 @@ impl CoreWorker {
             is_driver,
             socket,
             node_conduit,
-            state: Mutex::new(State { submit, refs, gpus: BTreeMap::new(), plain }),
+            state: Mutex::new(State { submit, refs, plain }),
+            gpus: Mutex::default(),
+            has_gpus: AtomicBool::new(false),
             ways: Mutex::default(),
             coming: Mutex::default(),
             shut_off: Mutex::default(),
@@ -194,7 +194,6 @@ impl CoreWorker {
             pinned: Mutex::default(),
             fetching: Mutex::default(),
             running: Mutex::default(),
-            last_done: Mutex::new(Instant::now()),
             rest: Mutex::default(),
             groups: Mutex::default(),
             functions,
@@ -304,9 +303,9 @@ impl CoreWorker {
     fn carry_out(self: &Arc<Self>, effects: Vec<SubmitEffect<Sent>>) {
         for effect in effects {
             match effect {
-                SubmitEffect::Demand(demand) => self.to_node(&ToNode::Demand(demand)),
+                SubmitEffect::Demand(demand) => self.to_node(&ToNode::Demand(*demand)),
                 SubmitEffect::Return(lease) => {
-                    self.state.lock().gpus.remove(&lease);
+                    self.with_gpus(|gpus| drop(gpus.remove(&lease)));
                     self.to_node(&ToNode::Return(lease));
                 }
                 SubmitEffect::Send { lease, worker, task, at_once } => self.send(lease, worker, &task.0, at_once),
@@ -326,11 +325,18 @@ impl CoreWorker {
         }
     }
 
+    /// What is known of accelerators, if there are any.
+    fn with_gpus(&self, use_them: impl FnOnce(&mut BTreeMap<LeaseId, Vec<u32>>)) {
+        if self.has_gpus.load(Ordering::Relaxed) {
+            use_them(&mut self.gpus.lock());
+        }
+    }
+
     fn send(self: &Arc<Self>, lease: LeaseId, worker: ProcessId, task: &Arc<dyn Task>, at_once: bool) {
         let exported = self.export(worker, |exporter| task.export(exporter).unwrap_or_else(|| Err(disconnected())));
         let refused = match exported {
             Ok(mut run) => {
-                run.gpus = self.state.lock().gpus.get(&lease).cloned().unwrap_or_default();
+                self.with_gpus(|gpus| run.gpus = gpus.get(&lease).cloned().unwrap_or_default());
                 let sent = self.to_process_soon(worker, &DataFrame::Run(lease, Box::new(run)), at_once);
                 sent.err().map(|error| export::not_sent(task.head().name, error))
             }

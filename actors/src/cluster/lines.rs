@@ -46,6 +46,8 @@ use crate::{
 const WAKER: Token = Token(usize::MAX);
 /// Events of one round.
 const EVENTS: usize = 64;
+/// Reads of the line on which something came last, between looks at all of them: a read alone finds it half a microsecond sooner.
+const READS: usize = 4;
 /// Between looks for those who take nothing, or say nothing.
 const ROUND_MAX: Duration = Duration::from_secs(1);
 
@@ -86,28 +88,36 @@ struct Polling {
     looked_at: Instant,
     /// Of no use where there is one processor only.
     patience: Option<Patience>,
+    /// Where something came last, as the next thing mostly does.
+    last: Weak<Line>,
 }
 
 impl Polling {
-    /// Sleeps until something comes, having looked for it for a while where that is worth it.
-    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+    /// Sleeps until something comes, having looked for it for a while where that is worth it. Gives the line on which such a
+    /// look has found something, of which the poll knows nothing.
+    fn wait(&mut self, timeout: Duration) -> io::Result<Option<Arc<Line>>> {
         let Some(patience) = self.patience.as_mut().filter(|_| !timeout.is_zero()) else {
-            return self.poll.poll(&mut self.events, Some(timeout));
+            return self.poll.poll(&mut self.events, Some(timeout)).map(|()| None);
         };
         let (began, looks) = (Instant::now(), patience.looks().min(timeout));
-        let mut came = false;
-        while !came && began.elapsed() < looks {
+        let last = self.last.upgrade().filter(|_| !looks.is_zero());
+        let (mut came, mut found) = (false, false);
+        while !came && !found && began.elapsed() < looks {
+            // All of them first: one who always has something to say does not keep the others waiting.
             self.poll.poll(&mut self.events, Some(Duration::ZERO))?;
             came = !self.events.is_empty();
             if !came {
+                found = last.as_ref().is_some_and(|last| (0..READS).any(|_| last.look_for_bytes()));
+            }
+            if !came && !found {
                 std::thread::yield_now();
             }
         }
-        if !came {
+        if !came && !found {
             self.poll.poll(&mut self.events, Some(timeout))?;
         }
-        patience.on_waited(began.elapsed(), self.events.iter().any(|event| event.token() != WAKER));
-        Ok(())
+        patience.on_waited(began.elapsed(), found || self.events.iter().any(|event| event.token() != WAKER));
+        Ok(last.filter(|_| found))
     }
 }
 
@@ -166,7 +176,7 @@ impl Lines {
         let waker = Waker::new(&registry, WAKER)?;
         let several = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
         let (events, patience) = (Events::with_capacity(EVENTS), several.then(Patience::default));
-        let polling = Polling { poll, events, looked_at: Instant::now(), patience };
+        let polling = Polling { poll, events, looked_at: Instant::now(), patience, last: Weak::new() };
         Ok(Arc::new(Self {
             polling: Mutex::new(polling),
             registry,
@@ -191,7 +201,7 @@ impl Lines {
     /// What the system says.
     pub fn add(
         self: &Arc<Self>,
-        mut channel: Channel,
+        channel: Channel,
         listener: impl FnOnce(&Weak<Line>) -> Box<dyn Listener>,
     ) -> io::Result<Arc<Line>> {
         let line = {
@@ -228,6 +238,10 @@ impl Lines {
             let listed = std::mem::take(&mut *self.listed.lock());
             listed.iter().for_each(|line| line.flush(true));
         }
+    }
+
+    fn watch_room(&self, channel: &Channel, token: usize, watched: bool) -> io::Result<()> {
+        channel.watch_room(&self.registry, Token(token), watched)
     }
 
     fn look_soon(&self) {
@@ -328,20 +342,30 @@ impl Lines {
     fn poll(&self, timeout: Duration) -> Ready {
         self.flush();
         let mut polling = self.polling.lock();
-        if let Err(error) = polling.wait(timeout.min(ROUND_MAX)) {
-            if error.kind() != io::ErrorKind::Interrupted {
-                tracing::error!(%error, "connections to other processes cannot be polled");
-                std::thread::sleep(Duration::from_millis(1));
+        let found = match polling.wait(timeout.min(ROUND_MAX)) {
+            Ok(found) => found,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::Interrupted {
+                    tracing::error!(%error, "connections to other processes cannot be polled");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                return Ready::new();
             }
-            return Ready::new();
-        }
-        let Polling { events, looked_at, .. } = &mut *polling;
+        };
+        let Polling { events, looked_at, last, .. } = &mut *polling;
         let lines = self.lines.lock();
         if looked_at.elapsed() > ROUND_MAX {
             *looked_at = Instant::now();
             lines.iter().for_each(|(_, line)| line.look(*looked_at));
         }
-        events.iter().filter_map(|event| lines.get(event.token().0).cloned()).collect()
+        let ready: Ready = match found {
+            Some(found) => Ready::from_iter([found]),
+            None => events.iter().filter_map(|event| lines.get(event.token().0).cloned()).collect(),
+        };
+        if let Some(line) = ready.last() {
+            *last = Arc::downgrade(line);
+        }
+        ready
     }
 
     fn hear(&self, ready: Ready) {

@@ -9,7 +9,7 @@ use actinic_gcs::ObjectId;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{core::Key, extents::Extent, extents::ALIGNMENT_BYTES, ObjectStore, StoreError};
+use super::{copy::copy, core::Key, extents::Extent, extents::ALIGNMENT_BYTES, ObjectStore, StoreError};
 use crate::data::codec::{AnyRef, Encoded, Parts};
 
 /// Buffers from this size on are placed with a view to how fast they are copied.
@@ -45,7 +45,7 @@ impl Layout {
             // What an earlier object left between the parts must not reach a file.
             into[end..start].fill(0);
             end = start + buffer.len();
-            into[start..end].copy_from_slice(buffer);
+            copy(buffer, &mut into[start..end]);
             start..end
         });
         let buffers = buffers.collect();

@@ -13,14 +13,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use xxhash_rust::xxh3::Xxh3;
-
 use super::{core::FileId, own_folder::OwnFolder};
+use crate::checksum::{Checksum, STEP_BYTES};
 
-const MAGIC: [u8; 8] = *b"actspil1";
+const MAGIC: [u8; 8] = *b"actspil2";
 const HEADER_BYTES: usize = 24;
-/// Bytes are hashed and written in steps that stay in the processor's cache.
-const STEP_BYTES: usize = 256 << 10;
 
 /// Why an object could not be spilled or restored.
 #[derive(Debug, thiserror::Error)]
@@ -132,12 +129,12 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     // The header comes last, when the checksum is known: bytes are hashed as they are written.
     file.write_all(&[0; HEADER_BYTES])?;
-    let mut hasher = Xxh3::new();
+    let mut checksum = Checksum::new();
     for step in bytes.chunks(STEP_BYTES) {
-        hasher.update(step);
+        checksum.add(step);
         file.write_all(step)?;
     }
-    let header = header(bytes.len(), &hasher);
+    let header = header(bytes.len(), &checksum);
     std::os::unix::fs::FileExt::write_all_at(&file, &header, 0)
 }
 
@@ -150,19 +147,19 @@ fn read_file(path: &Path, into: &mut [u8]) -> io::Result<Option<&'static str>> {
     let mut found = [0; HEADER_BYTES];
     file.read_exact(&mut found)?;
     let len = into.len();
-    let mut hasher = Xxh3::new();
+    let mut checksum = Checksum::new();
     for step in into.chunks_mut(STEP_BYTES) {
         file.read_exact(step)?;
-        hasher.update(step);
+        checksum.add(step);
     }
-    Ok((found != header(len, &hasher)).then_some("its checksum is wrong"))
+    Ok((found != header(len, &checksum)).then_some("its checksum is wrong"))
 }
 
-fn header(len: usize, hasher: &Xxh3) -> [u8; HEADER_BYTES] {
+fn header(len: usize, checksum: &Checksum) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(&MAGIC);
     header[8..16].copy_from_slice(&(len as u64).to_le_bytes());
-    header[16..].copy_from_slice(&hasher.digest().to_le_bytes());
+    header[16..].copy_from_slice(&checksum.sum());
     header
 }
 

@@ -16,9 +16,9 @@ const ACTORS_ALIVE: usize = 100_000;
 
 /// The rows of this file.
 pub(super) fn rows() -> Vec<Row> {
-    let one_way = Goal { text: "2 M/s, ahead of kameo and ractor", figure: Some(2e6), ratio: Some(1.0) };
-    let answer = Goal { text: "ahead of kameo and ractor", figure: None, ratio: Some(1.0) };
-    let creation = Goal { text: "50 k/s", figure: Some(5e4), ratio: None };
+    let one_way = Goal { text: "2 M/s, ahead of kameo and ractor", figure: Some(2e6), ratio: Some(1.0), of: None };
+    let answer = Goal { text: "ahead of kameo and ractor", ratio: Some(1.0), ..Goal::NONE };
+    let creation = Goal { text: "50 k/s", figure: Some(5e4), ..Goal::NONE };
     vec![
         Row {
             name: "actor calls, one way",

@@ -24,10 +24,10 @@ pub(super) const FAR: &str = "far";
 
 /// The rows of this file.
 pub(super) fn rows() -> Vec<Row> {
-    let many = Goal { text: "500 k/s", figure: Some(5e5), ratio: None };
-    let one = Goal { text: "under 2 x the round trip", figure: None, ratio: Some(0.5) };
-    let far = Goal { text: "200 k/s", figure: Some(2e5), ratio: None };
-    let far_one = Goal { text: "under 2.5 x the round trip", figure: None, ratio: Some(0.4) };
+    let many = Goal { text: "500 k/s", figure: Some(5e5), ..Goal::NONE };
+    let one = Goal { text: "under 2 x the round trip", ratio: Some(0.5), ..Goal::NONE };
+    let far = Goal { text: "200 k/s", figure: Some(2e5), ..Goal::NONE };
+    let far_one = Goal { text: "under 2.5 x the round trip", ratio: Some(0.4), ..Goal::NONE };
     let row = |name, unit, goal, measure, references| Row { name, unit, goal, measure, references };
     vec![
         row("tasks through worker processes", Unit::PerSecond, many, |ctx| many_of(ctx, Near), Vec::new()),

@@ -22,8 +22,8 @@ const ONE_BY_ONE: usize = 1_000;
 
 /// The rows of this file.
 pub(super) fn rows() -> Vec<Row> {
-    let writes_goal = Goal { text: "50 k/s", figure: Some(5e4), ratio: None };
-    let reads_goal = Goal { text: "200 k/s", figure: Some(2e5), ratio: None };
+    let writes_goal = Goal { text: "50 k/s", figure: Some(5e4), ..Goal::NONE };
+    let reads_goal = Goal { text: "200 k/s", figure: Some(2e5), ..Goal::NONE };
     let with_redis = |own: &'static Reference, other| [vec![own], redis::if_installed(&[other])].concat();
     vec![
         writes("GCS writes, 3 replicas, fsync", writes_goal, |ctx| write::<3>(ctx, Durability::Fsync), {

@@ -15,9 +15,9 @@ const GETS_LARGE: usize = 10_000;
 
 /// The rows of this file.
 pub(super) fn rows() -> Vec<Row> {
-    let put_small = Goal { text: "1 M/s", figure: Some(1e6), ratio: None };
-    let put_large = Goal { text: "80 % of the warm copy", figure: None, ratio: Some(0.8) };
-    let get = Goal { text: "under 2 µs", figure: Some(2e-6), ratio: None };
+    let put_small = Goal { text: "1 M/s", figure: Some(1e6), ..Goal::NONE };
+    let put_large = Goal { text: "80 % of the warm copy", ratio: Some(0.8), ..Goal::NONE };
+    let get = Goal { text: "under 2 µs", figure: Some(2e-6), ..Goal::NONE };
     vec![
         Row {
             name: "put small",

@@ -6,21 +6,30 @@
 use std::{
     sync::{
         atomic::{AtomicUsize, Ordering},
-        Arc,
+        Arc, Weak,
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use actinic_gcs::{ActorId, ObjectId, TaskId};
-use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 
 use super::{CoreWorker, Imported};
 use crate::{
     cell::{Dependent, Waiter},
     cluster::wire::{DataFrame, LeaseId, ProcessId, WireOutcome},
     error::TaskErrorKind,
-    task::Object,
+    task::{Object, Task},
 };
+
+/// What came from other processes and is not answered.
+#[derive(Default)]
+pub(super) struct Running {
+    /// So that it can be cancelled, and under what it came: a task that was lost on its way may come again, under another lease,
+    /// while it still runs.
+    pub(super) tasks: FxHashMap<(TaskId, AnswerTo), Weak<dyn Task>>,
+    last_done: Option<Instant>,
+}
 
 impl CoreWorker {
     /// Sends back what becomes of a task or call that came from another process.
@@ -28,9 +37,9 @@ impl CoreWorker {
         let Imported { task, objects } = imported;
         let id = task.head().id;
         let first = {
-            let mut running = self.running.lock();
-            running.insert((id, to), Arc::downgrade(&task));
-            running.len() == 1
+            let tasks = &mut self.running.lock().tasks;
+            tasks.insert((id, to), Arc::downgrade(&task));
+            tasks.len() == 1
         };
         if first {
             self.tick.notify_one();
@@ -40,14 +49,11 @@ impl CoreWorker {
             owner,
             to,
             task: id,
-            came: Instant::now(),
+            came: first.then(Instant::now),
             left: AtomicUsize::new(objects.len()),
-            objects: Mutex::new(objects),
+            objects,
         });
-        let count = completion.left.load(Ordering::Relaxed);
-        for at in 0..count {
-            // Gone where it is the last and all were there.
-            let Some(object) = completion.objects.lock().get(at).cloned() else { return };
+        for object in &completion.objects {
             if !object.register(Waiter::Dependent(completion.clone())) {
                 completion.clone().dependency_ready();
             }
@@ -92,9 +98,11 @@ struct Completion {
     owner: ProcessId,
     to: AnswerTo,
     task: TaskId,
-    came: Instant,
+    /// When it came, where nothing was here before.
+    came: Option<Instant>,
     left: AtomicUsize,
-    objects: Mutex<Vec<Arc<dyn Object>>>,
+    /// Each of which has it among its waiters, until it is there.
+    objects: Vec<Arc<dyn Object>>,
 }
 
 impl Dependent for Completion {
@@ -102,21 +110,19 @@ impl Dependent for Completion {
         if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
-        let objects = std::mem::take(&mut *self.objects.lock());
         let now = Instant::now();
-        let before = std::mem::replace(&mut *self.core.last_done.lock(), now);
-        // Tasks of a lease run one after the other: this one began when it came, or when the one before ended.
-        let ran = now.duration_since(self.came.max(before));
-        let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
-        let idle = {
+        let (idle, before) = {
             let mut running = self.core.running.lock();
-            if running.remove(&(self.task, self.to)).is_none() {
+            if running.tasks.remove(&(self.task, self.to)).is_none() {
                 // It was given back.
                 return;
             }
-            running.is_empty()
+            (running.tasks.is_empty(), running.last_done.replace(now))
         };
-        let outcomes = objects.iter().map(|object| self.core.outcome(object, self.owner)).collect();
+        // Tasks of a lease run one after the other: this one began when it came, or when the one before ended.
+        let ran = self.came.max(before).map_or(Duration::ZERO, |began| now.duration_since(began));
+        let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
+        let outcomes = self.objects.iter().map(|object| self.core.outcome(object, self.owner)).collect();
         let done = self.to.frame(self.task, ran_us, outcomes);
         if let Err(error) = self.core.to_process_soon(self.owner, &done, idle) {
             let outcomes = vec![Err(super::export::not_sent("a task", error))];

@@ -3,7 +3,7 @@
 //! Owns: handing each frame to whom it concerns. The node is heard on the engine's arbiter, another process on whichever
 //! thread reads its line. Decides nothing.
 
-use std::sync::{Arc, Weak};
+use std::sync::{atomic::Ordering, Arc, Weak};
 
 use actinic_gcs::{ActorId, NodeId, ObjectId, TaskId};
 use bytes::Bytes;
@@ -106,11 +106,12 @@ impl CoreWorker {
     pub(super) fn granted(self: &Arc<Self>, class: ClassId, lease: LeaseId, worker: ProcessId, gpus: Vec<u32>) {
         let mut effects = Vec::new();
         {
-            let mut state = self.state.lock();
             if !gpus.is_empty() {
-                state.gpus.insert(lease, gpus);
+                self.has_gpus.store(true, Ordering::Relaxed);
+                self.gpus.lock().insert(lease, gpus);
             }
             let now = self.now();
+            let mut state = self.state.lock();
             state.submit.on_granted(now, class, lease, worker, &mut effects);
         }
         self.carry_out(effects);
@@ -151,10 +152,7 @@ impl CoreWorker {
             Ok(imported) => {
                 imported.task.head().keep_here();
                 self.serve(lease, has_gpus);
-                let _ = context::with_thread(|thread| {
-                    node.submit(&imported.task, thread);
-                    node.lane.flush(&thread.outbox);
-                });
+                let _ = context::with_thread(|thread| node.submit_here(&imported.task, thread));
                 self.answer_when_done(from, AnswerTo::Task(lease), imported);
             }
             Err(error) => {
@@ -182,7 +180,7 @@ impl CoreWorker {
         let Some(node) = self.engine() else { return };
         tasks.retain(|id| {
             let key = (*id, AnswerTo::Task(lease));
-            let task = self.running.lock().get(&key).and_then(std::sync::Weak::upgrade);
+            let task = self.running.lock().tasks.get(&key).and_then(std::sync::Weak::upgrade);
             let Some(task) = task.filter(|task| !task.head().is_inflight() && task.head().claim()) else {
                 return false;
             };
@@ -193,7 +191,7 @@ impl CoreWorker {
                 return false;
             }
             // Its completion, which does not find it there any more, says nothing.
-            self.running.lock().remove(&key);
+            self.running.lock().tasks.remove(&key);
             task.fail(task.head().cancelled_error());
             true
         });
@@ -205,7 +203,7 @@ impl CoreWorker {
     fn cancel_here(&self, task: TaskId) {
         let all: Vec<Arc<dyn Task>> = {
             let running = self.running.lock();
-            let of_task = running.iter().filter(|((id, _), _)| *id == task);
+            let of_task = running.tasks.iter().filter(|((id, _), _)| *id == task);
             of_task.filter_map(|(_, task)| task.upgrade()).collect()
         };
         for task in all {

@@ -31,7 +31,7 @@ impl CoreWorker {
 
     /// Looks whether all that runs here waits; gives whether anything has run here since the last look.
     pub(super) fn look_at_rest(&self, node: &Node) -> bool {
-        let busy = !self.running.lock().is_empty();
+        let busy = !self.running.lock().tasks.is_empty();
         let mut rest = self.rest.lock();
         let (lane, progress) = (&node.lane, node.lane.progress());
         let progressed = std::mem::replace(&mut rest.progress, progress) != progress;

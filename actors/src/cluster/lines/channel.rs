@@ -5,14 +5,14 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::Shutdown,
+    net::{Shutdown, TcpStream},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
 };
 
-use mio::{
-    event::Source,
-    net::{TcpStream, UnixStream},
-    Interest, Registry, Token,
-};
+use mio::{event::Source, unix::SourceFd, Interest, Registry, Token};
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -34,9 +34,9 @@ impl Channel {
     ///
     /// # Errors
     /// What the system says.
-    pub fn unix(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
+    pub fn unix(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { socket: Socket::Unix(UnixStream::from_std(stream)), tls: None, _place: None })
+        Ok(Self { socket: Socket::Unix(stream), tls: None, _place: None })
     }
 
     /// To a process of another node, after the handshake.
@@ -44,21 +44,24 @@ impl Channel {
     /// # Errors
     /// What the system says.
     pub fn tcp(
-        stream: std::net::TcpStream,
+        stream: TcpStream,
         tls: Option<rustls::Connection>,
         place: Option<OwnedSemaphorePermit>,
     ) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let tls = tls.map(|tls| Box::new(Mutex::new(tls)));
-        Ok(Self { socket: Socket::Tcp(TcpStream::from_std(stream)), tls, _place: place })
+        Ok(Self { socket: Socket::Tcp(stream), tls, _place: place })
     }
 
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let source: &mut dyn Source = match &mut self.socket {
-            Socket::Unix(socket) => socket,
-            Socket::Tcp(socket) => socket,
-        };
-        source.register(registry, token, Interest::READABLE | Interest::WRITABLE)
+    pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        SourceFd(&self.socket.fd()).register(registry, token, Interest::READABLE)
+    }
+
+    /// From now on its poll says as well when more can be written, or does not: a Unix socket says that each time the other
+    /// end has read something, which wakes whoever polls for nothing.
+    pub(super) fn watch_room(&self, registry: &Registry, token: Token, watched: bool) -> io::Result<()> {
+        let interest = if watched { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        SourceFd(&self.socket.fd()).reregister(registry, token, interest)
     }
 
     /// Whether a network is between the two ends.
@@ -119,6 +122,15 @@ impl Channel {
             Socket::Unix(socket) => socket.shutdown(Shutdown::Both),
             Socket::Tcp(socket) => socket.shutdown(Shutdown::Both),
         };
+    }
+}
+
+impl Socket {
+    fn fd(&self) -> RawFd {
+        match self {
+            Self::Unix(socket) => socket.as_raw_fd(),
+            Self::Tcp(socket) => socket.as_raw_fd(),
+        }
     }
 }
 

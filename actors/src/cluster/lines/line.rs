@@ -53,9 +53,14 @@ pub trait Listener: Send + 'static {
 
 struct Incoming {
     buffer: Buffer,
+    /// What a look has read, or found, that is not heard yet.
+    seen: Option<Result<Drained, String>>,
     listener: Box<dyn Listener>,
     told: bool,
 }
+
+/// Whether a read has left nothing behind.
+type Drained = bool;
 
 /// Of a line over a network.
 #[derive(Default)]
@@ -100,7 +105,12 @@ impl Line {
             far: channel.is_far().then(Box::default),
             channel,
             token,
-            incoming: Mutex::new(Incoming { buffer: Buffer::default(), listener: listener(this), told: false }),
+            incoming: Mutex::new(Incoming {
+                buffer: Buffer::default(),
+                seen: None,
+                listener: listener(this),
+                told: false,
+            }),
             readable: AtomicBool::new(false),
             outgoing: Mutex::default(),
             lines: Arc::downgrade(lines),
@@ -171,21 +181,42 @@ impl Line {
                 Ok(0) if outgoing.waiting() == 0 => break,
                 Ok(written) => {
                     outgoing.written += written;
-                    outgoing.blocked_since = None;
+                    self.taken(outgoing);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    outgoing.blocked_since.get_or_insert_with(Instant::now);
+                    if outgoing.blocked_since.is_none() {
+                        outgoing.blocked_since = Some(Instant::now());
+                        self.watch_room(outgoing, true);
+                    }
                     return;
                 }
                 // Its reader will notice.
                 Err(_) => return drop_all(outgoing),
             }
         }
-        (outgoing.written, outgoing.blocked_since) = (0, None);
+        self.taken(outgoing);
+        outgoing.written = 0;
         outgoing.bytes.clear();
         if outgoing.bytes.capacity() > KEPT_BYTES_MAX {
             outgoing.bytes = Vec::new();
+        }
+    }
+
+    /// The socket takes something.
+    fn taken(&self, outgoing: &mut Outgoing) {
+        if outgoing.blocked_since.take().is_some() {
+            self.watch_room(outgoing, false);
+        }
+    }
+
+    fn watch_room(&self, outgoing: &mut Outgoing, watched: bool) {
+        let Some(lines) = self.lines.upgrade() else { return };
+        if let Err(error) = lines.watch_room(&self.channel, self.token, watched) {
+            // Nobody would write what waits.
+            tracing::error!(%error, "a connection cannot be polled");
+            drop_all(outgoing);
+            self.channel.shut();
         }
     }
 
@@ -238,32 +269,51 @@ impl Line {
         }
     }
 
-    fn read_all(&self, incoming: &mut Incoming) -> Result<(), String> {
-        if incoming.told {
-            return Ok(());
+    /// A look of whoever polls: whether something has come, of which nothing is heard before he has it served. Nothing where
+    /// somebody else reads.
+    pub(super) fn look_for_bytes(&self) -> bool {
+        let Some(mut incoming) = self.incoming.try_lock() else { return false };
+        if incoming.seen.is_none() && !incoming.told {
+            incoming.seen = self.read(&mut incoming).transpose();
         }
+        incoming.seen.is_some()
+    }
+
+    fn read_all(&self, incoming: &mut Incoming) -> Result<(), String> {
+        while !incoming.told {
+            let read = match incoming.seen.take() {
+                Some(read) => Some(read?),
+                None => self.read(incoming)?,
+            };
+            let Some(drained) = read else { break };
+            incoming.hear().map_err(|error| error.to_string())?;
+            if drained {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once; nothing where nothing has come.
+    fn read(&self, incoming: &mut Incoming) -> Result<Option<Drained>, String> {
+        let total = frame_bytes(incoming.buffer.filled(), FRAME_BYTES_MAX).map_err(|error| error.to_string())?;
+        let missing = total.unwrap_or(0).saturating_sub(incoming.buffer.filled().len());
+        let room = incoming.buffer.room(missing.clamp(READ_BYTES, READ_BYTES_MAX));
         loop {
-            let total = frame_bytes(incoming.buffer.filled(), FRAME_BYTES_MAX).map_err(|error| error.to_string())?;
-            let missing = total.unwrap_or(0).saturating_sub(incoming.buffer.filled().len());
-            let room = incoming.buffer.room(missing.clamp(READ_BYTES, READ_BYTES_MAX));
-            let drained = match self.channel.read(room) {
-                Ok(0) => return Err("its connection was closed".to_owned()),
+            return match self.channel.read(room) {
+                Ok(0) => Err("its connection was closed".to_owned()),
                 Ok(read) => {
                     if let Some(far) = &self.far {
                         far.heard.store(true, Ordering::Relaxed);
                     }
                     let drained = read < room.len() && self.channel.is_drained_by_a_short_read();
                     incoming.buffer.end += read;
-                    drained
+                    Ok(Some(drained))
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.to_string()),
+                Err(error) => Err(error.to_string()),
             };
-            incoming.hear().map_err(|error| error.to_string())?;
-            if drained {
-                return Ok(());
-            }
         }
     }
 

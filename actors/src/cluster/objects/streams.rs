@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fetcher ── stored (node 16 bytes, serial 8), first byte 8, bytes 8 ──►      all little-endian
-//!         ◄── 0, the bytes, their xxh3 (8)        or 1: not here ── source
+//!         ◄── 0, the bytes, their sum (8)         or 1: not here ── source
 //! ```
 //!
 //! Owns: the connections, of which a node has [`STREAMS`] to each node that it fetches from, and carrying chunks. Decides
@@ -26,10 +26,10 @@ use tokio::{
     sync::{mpsc, Mutex},
     time::timeout,
 };
-use xxhash_rust::xxh3::Xxh3;
 
 use super::{pull::core::Chunk, wire::StoredId};
 use crate::{
+    checksum::{Checksum, STEP_BYTES, SUM_BYTES},
     gcs_net::{
         handshake,
         wire::{Membership, Purpose},
@@ -45,8 +45,6 @@ pub const STALL: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a call may take.
 const CALL_MAX: Duration = Duration::from_secs(3);
-/// Bytes are hashed and sent in steps that stay in the processor's cache.
-const STEP_BYTES: usize = 256 << 10;
 /// After a chunk that could not be fetched.
 const PAUSE: Duration = Duration::from_millis(100);
 const ASK_BYTES: usize = 40;
@@ -177,15 +175,18 @@ async fn fetch_by(
     if has[0] != 0 {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the source does not have the object any more"));
     }
-    let mut hash = Xxh3::new();
+    let mut checksum = Checksum::new();
     for step in into.chunks_mut(STEP_BYTES) {
         in_time(stream.read_exact(step)).await?;
-        hash.update(step);
+        checksum.add(step);
     }
-    let mut sent = [0; 8];
+    let mut sent = [0; SUM_BYTES];
     in_time(stream.read_exact(&mut sent)).await?;
-    if hash.digest() != u64::from_le_bytes(sent) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "what has come is not what was sent (xxh3)"));
+    if checksum.sum() != sent {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "what has come is not what was sent: its checksum is wrong",
+        ));
     }
     Ok(())
 }
@@ -230,13 +231,13 @@ async fn answer(
         return in_time(stream.flush()).await;
     };
     in_time(stream.write_all(&[0])).await?;
-    let mut hash = Xxh3::new();
+    let mut checksum = Checksum::new();
     for step in part.chunks(STEP_BYTES) {
-        hash.update(step);
+        checksum.add(step);
         in_time(stream.write_all(step)).await?;
         served.sent_bytes.fetch_add(step.len() as u64, Ordering::Relaxed);
     }
-    in_time(stream.write_all(&hash.digest().to_le_bytes())).await?;
+    in_time(stream.write_all(&checksum.sum())).await?;
     in_time(stream.flush()).await
 }
 

@@ -86,7 +86,7 @@ pub trait Queued {
 #[derive(Debug, PartialEq, Eq)]
 pub enum SubmitEffect<T> {
     /// Tell the node.
-    Demand(Demand),
+    Demand(Box<Demand>),
     /// Send a task to a worker.
     Send {
         /// Under this lease.

@@ -220,7 +220,7 @@ impl World {
         for effect in effects {
             match effect {
                 SubmitEffect::Demand(demand) => {
-                    self.send_up(process, Up::Frame(actinic_actors::cluster::wire::ToNode::Demand(demand)));
+                    self.send_up(process, Up::Frame(actinic_actors::cluster::wire::ToNode::Demand(*demand)));
                 }
                 SubmitEffect::Return(lease) => {
                     self.send_up(process, Up::Frame(actinic_actors::cluster::wire::ToNode::Return(lease)));

@@ -14,6 +14,13 @@ use crate::cluster::{
 /// Bytes a second at which inputs come, as long as nobody has measured it.
 pub const BANDWIDTH_DEFAULT: u64 = 1 << 30;
 
+/// How long so many bytes are on their way to a node that has measured this bandwidth, or none (0), in microseconds.
+#[must_use]
+pub fn fetch_us(bytes: u64, bandwidth: u64) -> u64 {
+    let bandwidth = if bandwidth == 0 { BANDWIDTH_DEFAULT } else { bandwidth };
+    u64::try_from(u128::from(bytes) * 1_000_000 / u128::from(bandwidth)).unwrap_or(u64::MAX)
+}
+
 /// One node.
 pub struct Known {
     /// What it has.
@@ -95,9 +102,7 @@ impl Known {
     /// How long the inputs of a task would be on their way, in microseconds.
     #[must_use]
     pub fn transfer_us(&self, work: &Work) -> u64 {
-        let bandwidth = if self.load.bandwidth == 0 { BANDWIDTH_DEFAULT } else { self.load.bandwidth };
-        let missing = u128::from(work.inputs.missing_at(self.id()));
-        u64::try_from(missing * 1_000_000 / u128::from(bandwidth)).unwrap_or(u64::MAX)
+        fetch_us(work.inputs.missing_at(self.id()), self.load.bandwidth)
     }
 
     /// Its id.

@@ -11,11 +11,14 @@ use super::{
 };
 use crate::{
     cluster::{
+        global::core::cost::fetch_us,
         wire::{ClassSpec, Spilled},
-        work::INPUT_BYTES_MIN,
     },
     options::SchedulingStrategy,
 };
+
+/// Who would have to fetch for so long what another node has is better off there: it takes longer than to ask that node.
+const FETCH_US_MIN: u64 = 900;
 
 impl LocalCore {
     /// Whether this node serves a demand.
@@ -38,7 +41,8 @@ impl LocalCore {
         }
         let inputs = &wanted.work.inputs;
         let home = inputs.home().filter(|home| self.peers.contains(home));
-        let nearer = home.is_some_and(|home| inputs.at(home) >= inputs.at(self.node) + INPUT_BYTES_MIN);
+        let saved = home.map_or(0, |home| inputs.at(home).saturating_sub(inputs.at(self.node)));
+        let nearer = fetch_us(saved, self.bandwidth) >= FETCH_US_MIN;
         nearer || (wanted.spec.has_preference() && !wanted.spec.prefers(&self.labels))
     }
 

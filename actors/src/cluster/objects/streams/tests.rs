@@ -56,10 +56,10 @@ fn a_byte_that_changed_on_its_way_is_noticed() {
         actix_rt::spawn(async move {
             let mut ask = [0; ASK_BYTES];
             there.read_exact(&mut ask).await.unwrap();
-            let mut hash = Xxh3::new();
-            hash.update(b"what was sent");
+            let mut checksum = Checksum::new();
+            checksum.add(b"what was sent");
             there.write_all(b"\0what was_sent").await.unwrap();
-            there.write_all(&hash.digest().to_le_bytes()).await.unwrap();
+            there.write_all(&checksum.sum()).await.unwrap();
         });
         let mut into = [0; 13];
         let damaged = fetch_by(&mut here, &chunk(0, 13), &mut into).await.unwrap_err();

@@ -19,7 +19,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
             let want = wanted(class);
             if (want, class.away) != (class.told, class.told_elsewhere) {
                 self.revision += 1;
-                effects.push(SubmitEffect::Demand(tell(id, class, want, self.revision)));
+                effects.push(SubmitEffect::Demand(Box::new(tell(id, class, want, self.revision))));
             }
         }
         self.touched = touched;
@@ -31,7 +31,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
         let want = wanted(class);
         if want < class.told {
             self.revision += 1;
-            effects.push(SubmitEffect::Demand(tell(id, class, want, self.revision)));
+            effects.push(SubmitEffect::Demand(Box::new(tell(id, class, want, self.revision))));
         }
     }
 
@@ -42,7 +42,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
         };
         let want = wanted(class);
         self.revision += 1;
-        effects.push(SubmitEffect::Demand(tell(id, class, want, self.revision)));
+        effects.push(SubmitEffect::Demand(Box::new(tell(id, class, want, self.revision))));
         true
     }
 }
