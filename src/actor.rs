@@ -1,7 +1,7 @@
 //! Actors: how they are made, held and ended.
 //!
 //! Owns: [`ActorHandle`], which every class's own handle wraps, and creation. The classes' handles, with a method for each
-//! method of the class, are made by `#[remote]`. An actor lives in this process, or in a worker of the cluster ([`remote`]);
+//! method of the class, are made by `#[remote]`. An actor lives in this process, or in a worker of the cluster (`remote`);
 //! its handle is the same.
 
 mod create;

@@ -65,6 +65,8 @@ struct Shared {
     ingress: Ingress<Event>,
     client_thread: OnceLock<ThreadId>,
     next_subscription: AtomicU64,
+    /// How often changes were lost to a subscription.
+    missed: AtomicU64,
     unanswered: Mutex<usize>,
     room: Condvar,
 }
@@ -176,6 +178,12 @@ impl RemoteGcs {
         let subscription = SubscriptionId(self.shared.next_subscription.fetch_add(1, Ordering::Relaxed) + 1);
         self.shared.ingress.push(Event::Subscribe(subscription, filter, Arc::new(on_change)));
         subscription
+    }
+
+    /// How often, so far, changes were lost to a subscription of this client: whoever keeps what changes tell reads it anew then.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.shared.missed.load(Ordering::Acquire)
     }
 
     /// Ends a subscription. A change that is on its way may still be told.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Owns: what a cluster's certificates are, and making a connection of a socket by them. Does not own the handshake that
-//! follows inside ([`super::handshake`]). Invariants: TLS 1.3 and nothing older; a caller that was told of a certificate never
+//! follows inside (`handshake.rs`). Invariants: TLS 1.3 and nothing older; a caller that was told of a certificate never
 //! speaks unencrypted; the key is never shown, and lies in files of its user alone.
 
 mod identity;

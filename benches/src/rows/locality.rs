@@ -125,7 +125,7 @@ fn sizes(quick: bool, bytes: usize) -> (usize, usize) {
 fn tasks<const BYTES: usize, const BY_LOCALITY: bool>(ctx: &mut Ctx) -> Outcome<f64> {
     let (tasks, bytes) = sizes(ctx.quick, BYTES);
     let runtime = linked(ctx)?;
-    let node_of = |task: usize| if task % 2 == 0 { HERE } else { THERE };
+    let node_of = |task: usize| if task.is_multiple_of(2) { HERE } else { THERE };
     let make = |task: usize| bytes_of.options().num_cpus(0.0).resource(node_of(task), 1.0).remote(bytes);
     let objects: Vec<ObjectRef<Tensor<u8>>> = (0..tasks).map(make).collect();
     runtime.wait(&objects, tasks, std::time::Duration::from_secs(60))?;

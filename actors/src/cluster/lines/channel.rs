@@ -1,7 +1,7 @@
 //! What a line runs over: a Unix socket, TCP, or TLS over TCP.
 //!
 //! Owns: the socket and its encryption. Invariants: nothing waits; where something of what was written is kept by the
-//! encryption, [`Channel::flush`] says so.
+//! encryption, `Channel::flush` says so.
 
 use std::{
     io::{self, ErrorKind, Read, Write},

@@ -3,7 +3,7 @@
 //! Owns: that judgement. A core: it is told how long waits took. To sleep and be woken takes a processor out of its idle state
 //! twice for a message there and back, which costs many times what an empty task does, and most on virtual machines; but to
 //! look takes a processor. So one looks while what he waits for mostly comes soon, and no longer: the rule is that of halt
-//! polling in Linux's KVM (`virt/kvm/kvm_main.c`, Documentation/virt/kvm/halt-polling.rst). The time grows from [`GROW_START`]
+//! polling in Linux's KVM (`virt/kvm/kvm_main.c`, Documentation/virt/kvm/halt-polling.rst). The time grows from `GROW_START`
 //! by doubling, up to [`LOOKS_MAX`], while waits are shorter than that; the first longer one ends it.
 //!
 //! Invariant: one whose waits are longer than [`LOOKS_MAX`] does not look.

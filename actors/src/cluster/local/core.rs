@@ -5,7 +5,7 @@
 //!
 //! Rules. Local first: a demand is met here as far as resources are free; of several that fit, the one that holds the fewest
 //! leases comes first, then the oldest. What is still unmet after [`SPILL_AFTER_MS`], or can never be met here, or is to be
-//! spread, or has its inputs mostly elsewhere, **spills over** to a global scheduler ([`spill`]), which places it on other
+//! spread, or has its inputs mostly elsewhere, **spills over** to a global scheduler (`spill`), which places it on other
 //! nodes by name; what is bound to another node is placed there at once. Both are told again every [`REFRESH_MS`], and what
 //! was placed here and is not told again for [`PLACED_MS_MAX`] is forgotten. A demand that holds nothing for
 //! [`RECALL_AFTER_MS`] has one lease recalled from the demand that holds the most.

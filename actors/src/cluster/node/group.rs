@@ -16,6 +16,7 @@ use std::{
 
 use actinic_gcs::{
     replica::{Addresses, Bootstrap, ReplicaConfig, ReplicaId, ReplicaStatus},
+    shard::Filter,
     tables::{KeyValueRead, KeyValueWrite, Reply},
     NodeId,
 };
@@ -53,6 +54,11 @@ impl GroupRow {
             Reply::Value(Some(row)) => Ok(rmp_serde::from_slice(&row).unwrap_or_default()),
             _ => Ok(Self::default()),
         }
+    }
+
+    /// The changes of it.
+    pub(super) fn changes() -> Filter {
+        Filter::values(NAMESPACE, KEY)
     }
 
     /// Writes it down.

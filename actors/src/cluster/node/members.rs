@@ -1,23 +1,32 @@
 //! Who belongs to the cluster: this node's own place in it, and the connections to the others.
 //!
 //! Owns: finding the cluster through any of its nodes; a thread that registers the node with the control store, renews its
-//! lease, and looks who else is there; and calling on those. Invariants: of two nodes the one with the smaller id calls; a
+//! lease, and looks who else is there ([`core`]); and calling on those. Invariants: of two nodes the one with the smaller id calls; a
 //! node that was declared dead ends itself. A node is declared dead when its lease has ended ([`LEASE_MS`]), or, by the node
 //! that leads the control store, when it has had no connection to that for [`UNCONNECTED_MAX`] and its process has ended.
 
+pub(super) mod core;
+
 use std::{
     collections::BTreeMap,
-    sync::{mpsc, Arc},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc, Arc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use actinic_gcs::{
+    shard::Filter,
     spec::{NodeDeath, NodeInfo},
-    tables::{NodeRead, NodeWrite, PageRequest, Reply, TableError},
+    tables::{NodeRead, NodeWrite, PageRequest, Reply, Table, TableError, Update},
     NodeId,
 };
 use actix::ArbiterHandle;
+use parking_lot::Mutex;
+
+use self::core::Roster;
 
 use super::{
     fence::{self, core::LEASE_MS},
@@ -36,7 +45,7 @@ use crate::{
 
 /// Between renewals.
 const RENEW: Duration = Duration::from_millis(1_000);
-/// Between looks at who is there.
+/// Between looks at what was heard, and at who is not connected.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a call may take.
 const CALL_MAX: Duration = Duration::from_secs(2);
@@ -99,12 +108,13 @@ pub(super) fn start(shared: Arc<NodeShared>, arbiter: ArbiterHandle) -> Result<M
     let register = NodeWrite::Register { node: Box::new(shared.spec.clone()), lease_ms: LEASE_MS };
     shared.gcs.write(register).map_err(|error| NodeError::Refused(error.to_string()))?;
     shared.set_renewed(sent);
-    if let Ok(facts) = nodes(&shared).and_then(|nodes| Ok(Facts { nodes, row: GroupRow::read(&shared.gcs)? })) {
-        shared.set_facts(facts);
+    let (mut roster, news) = (Roster::default(), News::of(&shared));
+    if let Err(error) = learn(&shared, &mut roster, &news) {
+        tracing::warn!(%error, "the cluster's nodes are not known");
     }
     let (end, ended) = mpsc::channel();
     let thread = thread::Builder::new().name("actinic-members".to_owned());
-    thread.spawn(move || keep(&shared, &arbiter, &ended)).map_err(NodeError::Folder)?;
+    thread.spawn(move || keep(&shared, &arbiter, &ended, roster, &news)).map_err(NodeError::Folder)?;
     Ok(Members { _end: end })
 }
 
@@ -119,7 +129,61 @@ pub(super) fn leave(shared: &NodeShared) {
     }
 }
 
-fn keep(shared: &Arc<NodeShared>, arbiter: &ArbiterHandle, ended: &mpsc::Receiver<()>) {
+/// What the control store has told by itself since the last look.
+#[derive(Default)]
+struct News {
+    nodes: Mutex<Vec<NodeInfo>>,
+    /// Whether who votes may have changed.
+    row: AtomicBool,
+}
+
+impl News {
+    fn of(shared: &NodeShared) -> Arc<Self> {
+        let news = Arc::new(Self { nodes: Mutex::default(), row: AtomicBool::new(true) });
+        let heard = news.clone();
+        shared.gcs.subscribe(Filter::table(Table::Nodes), move |change| match change.update() {
+            Ok(Some(Update::Node(info))) => heard.nodes.lock().push(*info),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "a change of the nodes is not understood"),
+        });
+        let heard = news.clone();
+        shared.gcs.subscribe(GroupRow::changes(), move |_| heard.row.store(true, Ordering::Release));
+        news
+    }
+}
+
+/// Learns what has changed, and asks for all where that is due.
+fn learn(shared: &NodeShared, roster: &mut Roster, news: &News) -> Result<(), GcsError> {
+    let (now, missed) = (shared.now(), shared.gcs.missed());
+    let is_due = roster.is_list_due(now, missed);
+    let mut changed = is_due && roster.on_list(now, missed, nodes(shared)?);
+    for info in std::mem::take(&mut *news.nodes.lock()) {
+        changed |= roster.on_node(info);
+    }
+    let (mut row, mut failed) = (None, None);
+    if news.row.swap(false, Ordering::AcqRel) || is_due {
+        match GroupRow::read(&shared.gcs) {
+            Ok(read) => row = Some(read),
+            Err(error) => {
+                news.row.store(true, Ordering::Release);
+                failed = Some(error);
+            }
+        }
+    }
+    if changed || row.is_some() {
+        let row = row.unwrap_or_else(|| shared.facts().row.clone());
+        shared.set_facts(Facts { nodes: roster.alive(), row });
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn keep(
+    shared: &Arc<NodeShared>,
+    arbiter: &ArbiterHandle,
+    ended: &mpsc::Receiver<()>,
+    mut roster: Roster,
+    news: &News,
+) {
     let mut renewed = Instant::now();
     let mut unconnected: BTreeMap<NodeId, Instant> = BTreeMap::new();
     while matches!(ended.recv_timeout(LOOK), Err(mpsc::RecvTimeoutError::Timeout)) {
@@ -135,23 +199,24 @@ fn keep(shared: &Arc<NodeShared>, arbiter: &ArbiterHandle, ended: &mpsc::Receive
                 Ok(_) => shared.set_renewed(sent),
             }
         }
-        match nodes(shared).and_then(|nodes| Ok(Facts { nodes, row: GroupRow::read(&shared.gcs)? })) {
-            Ok(facts) => {
+        match learn(shared, &mut roster, news) {
+            Ok(()) => {
+                let facts = shared.facts();
                 look(shared, arbiter, &facts.nodes, &mut unconnected);
                 shared.pool(PoolEvent::Alive(facts.nodes.iter().map(|info| info.spec.id).collect()));
-                shared.set_facts(facts);
             }
             Err(error) => tracing::warn!(%error, "the cluster's nodes are not known"),
         }
     }
 }
 
+/// All nodes, dead ones included.
 fn nodes(shared: &NodeShared) -> Result<Vec<NodeInfo>, GcsError> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let asked = NodeRead::List(PageRequest { after, ..PageRequest::default() });
         let Reply::Nodes(page) = shared.gcs.read(asked)? else { return Ok(all) };
-        all.extend(page.items.into_iter().filter(NodeInfo::is_alive));
+        all.extend(page.items);
         after = page.next;
         if after.is_none() {
             return Ok(all);

@@ -10,13 +10,13 @@
 //! often near; one that is recalled gets no more tasks and goes back when it is empty.
 //!
 //! A lease of which nothing has ended for [`STALLED_MS`] while tasks are under way has *stalled*: it gets no more until
-//! something ends, and what waits behind its first task is **taken back** ([`take_back`]). The worker gives back what has not
+//! something ends, and what waits behind its first task is **taken back** (`take_back`). The worker gives back what has not
 //! begun there, which its claim decides, and that is queued again where it was. The first task is never asked for: so each
 //! lease has one that stays, and tasks are not passed around without end where everything is slow.
 //!
 //! What is done for each task takes no longer for many leases, classes or functions, but for the logarithm of the leases: a
-//! class has them in the order of their loads ([`ready`]) and its sums at hand ([`pace`]), and a lease is looked at when
-//! something of it may be due ([`alarms`]).
+//! class has them in the order of their loads (`ready`) and its sums at hand ([`pace`]), and a lease is looked at when
+//! something of it may be due (`alarms`).
 //!
 //! **Invariants:** each task is queued or under exactly one lease; a lease that was given back is never used again; the
 //! demand that was told last is the one that holds; a queue is in the order of submission.

@@ -23,7 +23,7 @@ pub struct NodeLoad {
     pub revision: u64,
 }
 
-/// A demand that its own node cannot or should not meet, on its way to a [`super::global::GlobalScheduler`].
+/// A demand that its own node cannot or should not meet, on its way to a `GlobalScheduler`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spilled {
     /// Whose.

@@ -5,9 +5,9 @@
 //! has crashed can still be read with its last words.
 //!
 //! Which bytes are whose: a worker does not put another name there while its pipes hold bytes that the node has not read, for
-//! up to [`DRAIN_MAX`]; and the node looks after a pipe has bytes and before it reads them. So all bytes of a read were
-//! written under the name that the look found. A worker that has never written anything by its [`ASKED_MAX`]th name stops
-//! asking its pipes, until the node says that it has written ([`PRINTED`]): from then on, tasks that write nothing cost it
+//! up to `DRAIN_MAX`; and the node looks after a pipe has bytes and before it reads them. So all bytes of a read were
+//! written under the name that the look found. A worker that has never written anything by its `ASKED_MAX`th name stops
+//! asking its pipes, until the node says that it has written (`PRINTED`): from then on, tasks that write nothing cost it
 //! no system call at all.
 //!
 //! ```text

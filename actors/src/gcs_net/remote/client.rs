@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{mpsc, Arc},
+    sync::{atomic::Ordering, mpsc, Arc},
     time::{Duration, Instant},
 };
 
@@ -118,6 +118,7 @@ impl RemoteClient {
                     }
                 }
                 ClientEffect::Missed { subscription } => {
+                    self.shared.missed.fetch_add(1, Ordering::AcqRel);
                     tracing::warn!(?subscription, "changes were lost to a subscription while its shard was away");
                 }
             }

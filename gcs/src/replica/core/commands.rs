@@ -31,7 +31,7 @@ pub enum MembershipError {
 }
 
 impl ReplicaCore {
-    /// Changes who belongs to the group. Done once [`ReplicaEffect::Members`] says so; a change of leader may undo it
+    /// Changes who belongs to the group. Done once `ReplicaEffect::Members` says so; a change of leader may undo it
     /// before.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What a cluster asks of its control store, and what its nodes hear of each other's load.
 //!
-//! Owns: the run and its table. In [`RUN_NS`] of virtual time each node renews its lease and looks who is there; a driver on the
+//! Owns: the run and its table. In [`RUN_NS`] of virtual time each node renews its lease and lists all nodes now and then; a driver on the
 //! head makes 2,000 actors and ends each once it is up, another makes 100 placement groups, and ten more come, run tasks and go.
 
 use std::error::Error;

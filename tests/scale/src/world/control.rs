@@ -20,8 +20,8 @@ use crate::{meter::Count, model::MS};
 
 /// Between renewals of a node's lease, as in `node/members.rs`.
 const RENEW_NS: u64 = 1_000 * MS;
-/// Between looks at who is there, as in `node/members.rs`.
-const LOOK_NS: u64 = 200 * MS;
+/// Between lists of all nodes, as in `node/members/core.rs`. Changes come by themselves; here nothing changes.
+const LIST_NS: u64 = 30_000 * MS;
 /// How long a lease is, as in `node/fence/core.rs`.
 const LEASE_MS: u64 = 10_000;
 
@@ -67,12 +67,12 @@ impl World {
         self.asked.count(kind, encoded(&write));
     }
 
-    /// Nodes begin to renew their leases and to look who is there.
+    /// Nodes, which have been there for long, renew their leases and list all nodes now and then.
     pub(crate) fn keep_membership(&mut self) {
         for node in 0..self.settings.nodes {
-            let (renew, look) = (self.rng.below(RENEW_NS), self.rng.below(LOOK_NS));
+            let (renew, list) = (self.rng.below(RENEW_NS), self.rng.below(LIST_NS));
             self.queue.at(self.now + renew, Event::Renew(node));
-            self.queue.at(self.now + look, Event::Members(node));
+            self.queue.at(self.now + list, Event::Members(node));
         }
     }
 
@@ -90,7 +90,7 @@ impl World {
         if !self.nodes[at as usize].alive {
             return;
         }
-        self.queue.at(self.now + LOOK_NS, Event::Members(at));
+        self.queue.at(self.now + LIST_NS, Event::Members(at));
         let rows = self.nodes.iter().filter(|node| node.alive).count() as u64;
         for _ in 0..rows.div_ceil(PAGE_LEN_MAX as u64).max(1) {
             self.asked.count("lists of nodes", encoded(&Read::from(NodeRead::List(PageRequest::default()))));
