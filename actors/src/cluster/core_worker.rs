@@ -106,6 +106,16 @@ struct State {
     plain: ClassId,
 }
 
+impl State {
+    fn class_of(&mut self, task: &dyn Task) -> ClassId {
+        let options = task.head().options.as_deref().filter(|options| !options.is_plain());
+        match (options, inputs_of(task).home()) {
+            (None, None) => self.plain,
+            (_, near) => self.submit.class(&ClassSpec { near, ..class_of(options) }),
+        }
+    }
+}
+
 /// How another process is reached.
 #[derive(Clone)]
 enum Way {
@@ -258,12 +268,7 @@ impl CoreWorker {
         let mut effects = Vec::new();
         let mut state = self.state.lock();
         let task = Sent(task);
-        let options = task.0.head().options.as_deref().filter(|options| !options.is_plain());
-        let near = task.inputs().home();
-        let class = match (options, near) {
-            (None, None) => state.plain,
-            _ => state.submit.class(&ClassSpec { near, ..class_of(options) }),
-        };
+        let class = state.class_of(&*task.0);
         state.submit.on_submit(class, task, &mut effects);
         let first = state.submit.settle_new(class, &mut effects);
         drop(state);
@@ -284,10 +289,7 @@ impl CoreWorker {
         if let Some(worker) = state.submit.worker_of(id) {
             return Some(format!("it is at worker {worker}"));
         }
-        let class = match &task.head().options {
-            Some(options) if !options.is_plain() => state.submit.class(&class_of(Some(options))),
-            _ => state.plain,
-        };
+        let class = state.class_of(task);
         state.submit.explain(class)
     }
 

@@ -263,13 +263,14 @@ impl NodeShared {
         }
     }
 
-    /// The head, as far as it is known.
+    /// The head, connected or not, as long as it lives.
     #[must_use]
     pub fn head_node(&self) -> Option<NodeId> {
         if self.spec.head {
             return Some(self.spec.id);
         }
-        self.others.read().values().find(|spec| spec.head).map(|spec| spec.id)
+        let connected = self.others.read().values().find(|spec| spec.head).map(|spec| spec.id);
+        connected.or_else(|| self.facts().nodes.iter().find(|info| info.spec.head).map(|info| info.spec.id))
     }
 
     /// Whose code a process of this node runs.
@@ -445,6 +446,7 @@ async fn serve(
     let groups = group::start(shared.clone())?;
     let fence = actix_rt::spawn(fence::keep(shared.clone()));
     let memory = actix_rt::spawn(memory::keep(shared.clone(), settings.memory_threshold));
+    members::acquainted(&shared).await;
     gate::open(shared.clone())?;
     shared.folder.publish(&shared.card)?;
     ready(&shared.card);

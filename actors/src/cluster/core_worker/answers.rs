@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         Arc, Weak,
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use actinic_gcs::{ActorId, ObjectId, TaskId};
@@ -49,7 +49,7 @@ impl CoreWorker {
             owner,
             to,
             task: id,
-            came: first.then(Instant::now),
+            came: Instant::now(),
             left: AtomicUsize::new(objects.len()),
             objects,
         });
@@ -98,8 +98,7 @@ struct Completion {
     owner: ProcessId,
     to: AnswerTo,
     task: TaskId,
-    /// When it came, where nothing was here before.
-    came: Option<Instant>,
+    came: Instant,
     left: AtomicUsize,
     /// Each of which has it among its waiters, until it is there.
     objects: Vec<Arc<dyn Object>>,
@@ -120,7 +119,7 @@ impl Dependent for Completion {
             (running.tasks.is_empty(), running.last_done.replace(now))
         };
         // Tasks of a lease run one after the other: this one began when it came, or when the one before ended.
-        let ran = self.came.max(before).map_or(Duration::ZERO, |began| now.duration_since(began));
+        let ran = now.duration_since(before.map_or(self.came, |before| before.max(self.came)));
         let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
         let outcomes = self.objects.iter().map(|object| self.core.outcome(object, self.owner)).collect();
         let done = self.to.frame(self.task, ran_us, outcomes);

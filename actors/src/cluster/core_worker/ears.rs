@@ -258,6 +258,7 @@ impl CoreWorker {
         };
         self.objects.node_gone(node);
         self.shut_off.lock().remove(&node);
+        self.far_lines.lock().on_node_gone(node);
         let (leased, counted) = {
             let state = self.state.lock();
             (state.submit.workers_on(node), state.refs.processes_on(node))

@@ -169,14 +169,20 @@ impl CoreWorker {
     fn line_lost(self: &Arc<Self>, process: ProcessId, reason: &str) {
         tracing::info!(%process, reason, "the line to a process of another node is lost");
         let reason = format!("the line to it was lost: {reason}");
-        // Before all else that it hears through the nodes; with a new line it is told so as well.
-        let names = self.far_lines.lock().given_up(process);
-        if let Ok(body) = rmp_serde::to_vec(&DataFrame::GivenUp(names)) {
+        // Before all else that it hears through the nodes, or by a new line that was called before this was known.
+        let (given_up, new) = {
+            let far = self.far_lines.lock();
+            let new = far.lines(process).find_map(Weak::upgrade);
+            (DataFrame::GivenUp(far.given_up(process)), new)
+        };
+        if let Ok(body) = rmp_serde::to_vec(&given_up) {
             let _ = self.node_conduit.send(&ToNode::Relay { to: process, body: body.into() });
         }
         {
-            let new = self.far_lines.lock().lines(process).find_map(Weak::upgrade);
             let mut ways = self.ways.lock();
+            if let Some(line) = &new {
+                let _ = line.send(&given_up, true);
+            }
             match new {
                 Some(line) => drop(ways.insert(process, Way::Direct(line))),
                 None => drop(ways.remove(&process)),
@@ -242,12 +248,14 @@ impl CoreWorker {
             // It has ended meanwhile.
             return line.map_or((), |line| line.shut());
         };
+        let own = line.as_ref().ok().cloned();
         let way = line.map_or(Way::ThroughNode, Way::Direct);
         let direct = match self.ways.lock().entry(to).or_insert(way) {
             Way::Direct(line) => Some(line.clone()),
             Way::ThroughNode => None,
         };
-        direct.inspect(|line| line.serve());
+        // What came with a handshake no poll tells of, also where the other has called at the same time and that is the way.
+        own.into_iter().chain(direct).for_each(|line| line.serve());
         for later in waiting {
             match later {
                 Later::Granted { class, lease, gpus } => self.granted(class, lease, to, gpus),

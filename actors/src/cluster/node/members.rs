@@ -47,14 +47,31 @@ use crate::{
 const RENEW: Duration = Duration::from_millis(1_000);
 /// Between looks at what was heard, and at who is not connected.
 const LOOK: Duration = Duration::from_millis(200);
+/// What is known of the nodes is as the control store has it, if a renewal of so long ago was granted.
+const FRESH: Duration = Duration::from_millis(2_000);
 /// How long a call may take.
 const CALL_MAX: Duration = Duration::from_secs(2);
 /// How long a node may be without a connection to the leader's node, before that looks whether it has ended.
 const UNCONNECTED_MAX: Duration = Duration::from_secs(3);
+/// A node that has just started waits for so long until it is connected to the others: some may be dead and not known to be.
+const ACQUAINTED_MAX: Duration = Duration::from_secs(1);
 
 /// The thread; it ends when this is dropped.
 pub(super) struct Members {
-    _end: mpsc::Sender<()>,
+    wake: mpsc::Sender<Wake>,
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        // One that has ended already needs no end.
+        let _ = self.wake.send(Wake::End);
+    }
+}
+
+/// Why the thread looks before it is time.
+enum Wake {
+    News,
+    End,
 }
 
 /// The cluster to which these nodes belong, separated by commas, and where each shard of its control store is reached: as
@@ -108,14 +125,26 @@ pub(super) fn start(shared: Arc<NodeShared>, arbiter: ArbiterHandle) -> Result<M
     let register = NodeWrite::Register { node: Box::new(shared.spec.clone()), lease_ms: LEASE_MS };
     shared.gcs.write(register).map_err(|error| NodeError::Refused(error.to_string()))?;
     shared.set_renewed(sent);
-    let (mut roster, news) = (Roster::default(), News::of(&shared));
+    let (wake, woken) = mpsc::channel();
+    let (mut roster, news) = (Roster::default(), News::of(&shared, &wake));
     if let Err(error) = learn(&shared, &mut roster, &news) {
         tracing::warn!(%error, "the cluster's nodes are not known");
     }
-    let (end, ended) = mpsc::channel();
+    let mut unconnected = BTreeMap::new();
+    look(&shared, &arbiter, &shared.facts().nodes, &mut unconnected);
     let thread = thread::Builder::new().name("actinic-members".to_owned());
-    thread.spawn(move || keep(&shared, &arbiter, &ended, roster, &news)).map_err(NodeError::Folder)?;
-    Ok(Members { _end: end })
+    let keep = move || keep(&shared, &arbiter, &woken, roster, &news, unconnected);
+    thread.spawn(keep).map_err(NodeError::Folder)?;
+    Ok(Members { wake })
+}
+
+/// Waits until the node is connected to the others that it knows of, but not for long.
+pub(super) async fn acquainted(shared: &NodeShared) {
+    let began = Instant::now();
+    let is_missing = |node: &NodeId| *node != shared.spec.id && !shared.hub.has_node(*node);
+    while began.elapsed() < ACQUAINTED_MAX && shared.facts().nodes.iter().any(|info| is_missing(&info.spec.id)) {
+        actix_rt::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// Says goodbye, unless this node takes all of the control store with it: then nobody is left to hear.
@@ -138,11 +167,18 @@ struct News {
 }
 
 impl News {
-    fn of(shared: &NodeShared) -> Arc<Self> {
+    fn of(shared: &NodeShared, wake: &mpsc::Sender<Wake>) -> Arc<Self> {
         let news = Arc::new(Self { nodes: Mutex::default(), row: AtomicBool::new(true) });
-        let heard = news.clone();
+        let (heard, wake) = (news.clone(), wake.clone());
         shared.gcs.subscribe(Filter::table(Table::Nodes), move |change| match change.update() {
-            Ok(Some(Update::Node(info))) => heard.nodes.lock().push(*info),
+            Ok(Some(Update::Node(info))) => {
+                let mut nodes = heard.nodes.lock();
+                nodes.push(*info);
+                if nodes.len() == 1 {
+                    // One who has ended hears nothing.
+                    let _ = wake.send(Wake::News);
+                }
+            }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "a change of the nodes is not understood"),
         });
@@ -180,13 +216,13 @@ fn learn(shared: &NodeShared, roster: &mut Roster, news: &News) -> Result<(), Gc
 fn keep(
     shared: &Arc<NodeShared>,
     arbiter: &ArbiterHandle,
-    ended: &mpsc::Receiver<()>,
+    woken: &mpsc::Receiver<Wake>,
     mut roster: Roster,
     news: &News,
+    mut unconnected: BTreeMap<NodeId, Instant>,
 ) {
-    let mut renewed = Instant::now();
-    let mut unconnected: BTreeMap<NodeId, Instant> = BTreeMap::new();
-    while matches!(ended.recv_timeout(LOOK), Err(mpsc::RecvTimeoutError::Timeout)) {
+    let (mut renewed, mut renewed_at, mut told_at) = (Instant::now(), Instant::now(), Instant::now());
+    while matches!(woken.recv_timeout(LOOK), Ok(Wake::News) | Err(mpsc::RecvTimeoutError::Timeout)) {
         if renewed.elapsed() >= RENEW {
             renewed = Instant::now();
             let sent = shared.now();
@@ -196,14 +232,21 @@ fn keep(
                     return shared.fence("it was declared dead, and others do its work by now; start a new node");
                 }
                 Err(error) => tracing::warn!(%error, "the node's lease was not renewed"),
-                Ok(_) => shared.set_renewed(sent),
+                Ok(_) => {
+                    renewed_at = renewed;
+                    shared.set_renewed(sent);
+                }
             }
         }
         match learn(shared, &mut roster, news) {
             Ok(()) => {
                 let facts = shared.facts();
                 look(shared, arbiter, &facts.nodes, &mut unconnected);
-                shared.pool(PoolEvent::Alive(facts.nodes.iter().map(|info| info.spec.id).collect()));
+                // Whoever cannot renew its lease may not have heard of all; and two looks are to be apart in time.
+                if renewed_at.elapsed() < FRESH && told_at.elapsed() >= LOOK {
+                    told_at = Instant::now();
+                    shared.pool(PoolEvent::Alive(facts.nodes.iter().map(|info| info.spec.id).collect()));
+                }
             }
             Err(error) => tracing::warn!(%error, "the cluster's nodes are not known"),
         }

@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use actinic_gcs::Millis;
+use actinic_gcs::{Millis, NodeId};
 
 use crate::cluster::wire::{LineName, ProcessId};
 
@@ -117,6 +117,13 @@ impl<L> FarCore<L> {
         self.given_up.remove(&process);
     }
 
+    /// A node is gone, and all its processes with it.
+    pub fn on_node_gone(&mut self, node: NodeId) {
+        self.lines.retain(|process, _| process.node != node);
+        self.doubtful.retain(|process, _| process.node != node);
+        self.given_up.retain(|process, _| process.node != node);
+    }
+
     /// Processes that live, by now, though their lines have ended: what was under way there is lost.
     pub fn due(&mut self, now: Millis) -> Vec<ProcessId> {
         let due = self.doubtful.iter().filter(|(_, until)| **until <= now).map(|(process, _)| *process).collect();
@@ -132,7 +139,7 @@ impl<L> FarCore<L> {
 
 #[cfg(test)]
 mod tests {
-    use actinic_gcs::{NodeId, WorkerId};
+    use actinic_gcs::WorkerId;
 
     use super::*;
 
@@ -229,5 +236,7 @@ mod tests {
         }
         assert_eq!(far.given_up(OTHER).len(), GIVEN_UP_MAX);
         assert_eq!(far.given_up(OTHER).last(), Some(&name(99)));
+        far.on_node_gone(OTHER.node);
+        assert_eq!(far.given_up(OTHER), []);
     }
 }

@@ -5,7 +5,7 @@
 //! do not look slow each.
 
 /// So much must have come for a measurement: less says more of a round trip than of the link.
-pub const MEASURED_BYTES_MIN: u64 = 256 << 10;
+pub const MEASURED_BYTES_MIN: u64 = 1 << 20;
 /// A measurement is given at least this often while much comes.
 const MEASURED_BYTES_MAX: u64 = 64 << 20;
 
