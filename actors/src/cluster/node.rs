@@ -442,12 +442,13 @@ async fn serve(
     let manager = actors.clone();
     shared.hub.set_manager(move |frame| manager.do_send(ActorEvent::Heard(Box::new(frame))));
     let _ = (shared.local.set(local), shared.global.set(global), shared.pool.set(pool), shared.actors.set(actors));
+    // Before others hear of it: what they place here starts workers, who come in by the gate.
+    gate::open(shared.clone())?;
     let members = members::start(shared.clone(), Arbiter::current())?;
     let groups = group::start(shared.clone())?;
     let fence = actix_rt::spawn(fence::keep(shared.clone()));
     let memory = actix_rt::spawn(memory::keep(shared.clone(), settings.memory_threshold));
     members::acquainted(&shared).await;
-    gate::open(shared.clone())?;
     shared.folder.publish(&shared.card)?;
     ready(&shared.card);
     let mut asked =
