@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// Nodes of which a demand tells how much of its inputs they have: those with the most.
 pub const INPUT_NODES_MAX: usize = 8;
 
+/// Tasks whose inputs are less are of one class, wherever those are: for each class leases are had apart, which takes longer.
+pub const HOME_BYTES_MIN: u64 = 512 << 10;
+
 /// Where the bytes are that one task takes, on the average over its class. Small arguments travel with the task and do not
 /// count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,12 +55,12 @@ impl InputBytes {
         self.total.saturating_sub(self.at(node))
     }
 
-    /// The node that has most of them: tasks of the same demand whose inputs are at different nodes are
+    /// The node that has most of them, if they are many: tasks of the same demand whose inputs are at different nodes are
     /// of different classes by this.
     #[must_use]
     pub fn home(&self) -> Option<NodeId> {
         let (node, bytes) = self.on.iter().max_by_key(|(node, bytes)| (*bytes, u128::MAX - node.0))?;
-        (*bytes > self.total / 2).then_some(*node)
+        (*bytes >= HOME_BYTES_MIN && *bytes > self.total / 2).then_some(*node)
     }
 }
 

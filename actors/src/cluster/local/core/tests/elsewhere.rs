@@ -19,11 +19,15 @@ fn a_demand_whose_inputs_are_elsewhere_goes_there_at_once_and_is_served_here_if_
 fn what_inputs_weigh_is_how_long_they_would_be_on_their_way() {
     let mut kit = kit(4.0);
     kit.core.on_peer(NodeId(2));
-    kit.work = Work { tasks: 1, task_us: 10, inputs: InputBytes::new(500_000, [(NodeId(2), 500_000)]) };
-    assert_eq!(needed(&kit.demand(0, 1, 1.0, 1)).len(), 1, "half a millisecond where nothing was measured");
+    kit.work = Work { tasks: 1, task_us: 10, inputs: InputBytes::new(600_000, [(NodeId(2), 600_000)]) };
+    assert_eq!(
+        needed(&kit.demand(0, 1, 1.0, 1)).len(),
+        1,
+        "little more than half a millisecond where nothing was measured"
+    );
     kit.core.on_transfer(1_000_000, 10_000);
     let effects = kit.demand(0, 2, 1.0, 1);
-    assert!(matches!(&effects[..], [LocalEffect::Spill(_)]), "five by a link that has shown to be slow");
+    assert!(matches!(&effects[..], [LocalEffect::Spill(_)]), "six by a link that has shown to be slow");
 }
 
 #[test]
