@@ -113,6 +113,7 @@ fn as_node(cluster: &mut Cluster, id: u128) -> TcpStream {
         resources: ResourceSet::new(),
         labels: Default::default(),
         object_store_bytes: 0,
+        shared_memory: None,
     };
     let (stream, verdict) = call(&address, &membership(cluster, None), Purpose::Node(Box::new(spec)));
     assert!(matches!(verdict, Verdict::Accepted { .. }));

@@ -107,6 +107,12 @@ fn figures(card: &NodeCard) -> ObjectFigures {
     ask(&found, Caller::Status).unwrap().objects
 }
 
+/// CPUs of a node that are leased to nobody.
+fn free_cpus(card: &NodeCard) -> f64 {
+    let found = find().unwrap().into_iter().find(|found| found.card.node == card.node).unwrap();
+    ask(&found, Caller::Status).unwrap().nodes[0].load.free.of("CPU").units()
+}
+
 fn cards(cluster: &mut Cluster) -> Vec<NodeCard> {
     cluster.nodes().iter().map(|node| node.card.clone()).collect()
 }
@@ -254,6 +260,59 @@ fn no_shared_memory_outlives_a_node_however_it_ends() {
 }
 
 #[test]
+fn nodes_of_one_machine_read_each_other_s_objects_in_place() {
+    let one = |name| [("CPU", 1.0), (name, 1.0)];
+    let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)], &one("b"), &one("c")]).unwrap();
+    let cards = cards(&mut cluster);
+    let rt = connect(cluster.address());
+    let folder = tempfile::tempdir().unwrap();
+    let x = make.options().resource("b", 1.0).remote(64, 3);
+    let seen = |name| place.options().resource(name, 1.0).remote(&x, folder.path().to_owned(), 0);
+    let [at_home, beside] = [seen("b"), seen("c")].map(|seen| rt.get(&seen).unwrap());
+    let mine = rt.get(&x).unwrap();
+    let of_b = format!("-{:x}-", cards[1].pid);
+    assert!(at_home.file.contains(&of_b), "{at_home:?}");
+    assert_eq!((&beside.file, beside.offset), (&at_home.file, at_home.offset));
+    assert_eq!(place_of(&mine), (at_home.file, at_home.offset));
+    assert_eq!(mine.as_slice(), numbers(64, 3));
+    for (card, bytes) in cards.iter().zip([0, 64 * MIB as u64, 0]) {
+        let figures = figures(card);
+        assert!((bytes..=bytes + 4_096).contains(&figures.used_bytes), "{figures:?}");
+        assert_eq!((figures.sent_bytes, figures.fetched_bytes), (0, 0), "nothing is sent");
+    }
+    drop(x);
+    assert!(figures(&cards[1]).pinned_bytes >= 64 * MIB as u64, "what is read stays, though nobody needs it any more");
+    drop(mine);
+    cards.iter().for_each(nothing_is_left);
+}
+
+#[test]
+fn what_is_read_in_a_neighbour_s_memory_stays_as_it_is_though_the_reader_s_node_is_lost() {
+    let lender = [("CPU", 1.0), ("b", 1.0), ("object_store_memory", 64.0 * MIB as f64)];
+    let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)], &lender, &[("CPU", 1.0), ("c", 1.0)]]).unwrap();
+    let cards = cards(&mut cluster);
+    let rt = connect(&cards[2].address);
+    let x = make.options().resource("b", 1.0).remote(24, 3);
+    let mine = rt.get(&x).unwrap();
+    assert!(place_of(&mine).0.contains(&format!("-{:x}-", cards[1].pid)));
+    // The object's owner is gone with its node, as far as the lender knows; but the process that reads lives.
+    cluster.nodes()[2].kill().unwrap();
+    let other = connect(&cards[1].address);
+    wait_until("the lender knows that the borrower is lost", || figures(&cards[1]).objects == 0);
+    let filled = |first| other.put(Tensor::from_vec([12 * MIB / 8], numbers(12, first)).unwrap()).unwrap();
+    // All that is free is written to, several times.
+    for round in 0..3 {
+        let all: Vec<_> = (0..3).map(|n| filled(1_000 + 10 * round + n)).collect();
+        assert!(other.get(&all[0]).unwrap().as_slice() == numbers(12, 1_000 + 10 * round));
+        wait_until("it is there", || figures(&cards[1]).used_bytes >= 60 * MIB as u64);
+        drop(all);
+    }
+    assert!(mine.as_slice() == numbers(24, 3), "it is what it was");
+    drop((mine, x, rt));
+    nothing_is_left(&cards[1]);
+}
+
+#[test]
 fn a_large_value_goes_straight_to_the_node_that_needs_it() {
     let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)]]).unwrap();
     cluster.add_node_apart(&[("CPU", 1.0), ("b", 1.0)]).unwrap();
@@ -280,7 +339,11 @@ fn a_task_goes_to_where_its_large_argument_is() {
     let cards = cards(&mut cluster);
     let rt = connect(cluster.address());
     let x = make.options().resource("b", 1.0).remote(128, 3);
-    rt.get(&sum.options().resource("b", 1.0).remote(&x)).unwrap();
+    // Its workers are up: to start one may take longer than to bring the object.
+    let folder = tempfile::tempdir().unwrap();
+    let there = || place.options().resource("b", 0.5).remote(&x, folder.path().to_owned(), 2);
+    rt.get(&[there(), there()]).unwrap();
+    wait_until("they are free", || free_cpus(&cards[1]) == 2.0);
     rt.get(&sum.remote(&x)).unwrap();
     assert_eq!(figures(&cards[0]).fetched_bytes, 0, "the task went to the object, not the object to the task");
 }

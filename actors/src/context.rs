@@ -92,6 +92,15 @@ pub fn attach(node: &Arc<Node>) {
     THREAD.set(Some(Rc::new(state)));
 }
 
+/// Hands over what waits in this thread's outbox, if it has one.
+pub fn hand_over() {
+    THREAD.with_borrow(|state| {
+        if let Some(state) = state {
+            state.node.lane.flush(&state.outbox);
+        }
+    });
+}
+
 /// Leaves the node; what waits in the outbox is handed over.
 pub fn detach() {
     if let Some(state) = THREAD.take() {

@@ -248,6 +248,17 @@ impl Node {
         }
     }
 
+    /// Has what this thread has made ready begun now, by a worker that sleeps. For threads that run no tasks themselves: what
+    /// they leave to the sentinel's looks begins up to a millisecond later.
+    pub fn rouse(&self) {
+        context::hand_over();
+        let lane = &self.lane;
+        let runnable = lane.has_turns() || (lane.free_tokens() > 0 && lane.has_tasks());
+        if runnable && lane.searching() == 0 {
+            lane.wake_one();
+        }
+    }
+
     /// A task is over: what it was granted is free again.
     pub fn task_done(&self, head: &TaskHead) {
         if let Some(grant) = head.grant() {

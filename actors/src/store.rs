@@ -49,7 +49,7 @@ pub use error::StoreError;
 pub use mapping::{Mapping, Placement};
 pub use object::StoredObject;
 pub use room::{Filling, Part, Room as ReservedRoom, SealedRoom, SharedView};
-pub(crate) use shm::user_id;
+pub(crate) use shm::{shared_memory, user_id};
 pub use spill::SpillError;
 pub use stats::StoreStats;
 

@@ -21,7 +21,7 @@ use std::time::Instant;
 use crate::row::{Goal, Outcome, Reference, Row};
 
 /// Every floor and peer, in the order of the table.
-const ALL: [&Reference; 31] = [
+const ALL: [&Reference; 33] = [
     &spawn::TOKIO_BATCHES,
     &spawn::TOKIO_ONE,
     &spawn::TOKIO_FROM_OUTSIDE,
@@ -40,6 +40,8 @@ const ALL: [&Reference; 31] = [
     &ractor::CREATE,
     &socket::UNIX,
     &socket::TCP,
+    &socket::UNIX_CALLS,
+    &socket::TCP_CALLS,
     &socket::TCP_STREAM,
     &memory::COPY_FIRST_TOUCH,
     &memory::COPY_WARM,

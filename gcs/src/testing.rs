@@ -103,6 +103,7 @@ pub(crate) fn node(id: u128) -> NodeSpec {
         resources: ResourceSet::new().with("CPU", 2.0),
         labels: [("zone".to_owned(), "a".to_owned())].into(),
         object_store_bytes: 1 << 30,
+        shared_memory: None,
     }
 }
 

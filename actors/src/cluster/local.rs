@@ -54,6 +54,8 @@ pub enum LocalEvent {
     Ended(ProcessId, String),
     /// Another node is there.
     Peer(NodeId),
+    /// Its objects are read in place here.
+    Neighbour(NodeId),
     /// Another node is gone.
     PeerGone(NodeId),
 }
@@ -105,6 +107,10 @@ impl LocalScheduler {
                 }
                 LocalEffect::Kill(worker, why) => self.shared.pool(PoolEvent::Kill(worker.worker, why)),
                 LocalEffect::Recall(owner, lease) => self.shared.hub.to_process(owner, FromNode::Recall(lease)),
+                LocalEffect::Short(owner, class) => {
+                    let node = self.shared.spec.id;
+                    self.shared.hub.to_process(owner, FromNode::Short { class, node });
+                }
                 LocalEffect::Infeasible(owner, class, reason) => {
                     self.shared.hub.to_process(owner, FromNode::Infeasible { class, reason });
                 }
@@ -231,6 +237,7 @@ impl Handler<LocalEvent> for LocalScheduler {
                 self.tell_of_end(process, &reason);
                 self.shared.actors(ActorEvent::Gone(process, reason));
             }
+            LocalEvent::Neighbour(node) => self.core.on_neighbour(node),
             LocalEvent::Peer(node) => {
                 self.core.on_peer(node);
                 // It knows nothing of this node.

@@ -17,13 +17,16 @@
 //! [`directory`] of where its objects are; and a process's [`ObjectClient`], through which it writes and reads. Does not own
 //! the memory itself ([`crate::store`]), nor how long an object is needed ([`super::refs`]).
 //!
-//! Invariants: the bytes of a large object are on no control connection, and are copied once a node; whoever reads holds a
-//! pin, and what is pinned stays where it is; what a process has reserved, held or pinned goes with it; one pull a node
-//! fetches an object for all who want it there.
+//! Nodes of one machine fetch nothing from each other: the one borrows what the other has, and its processes read it there.
+//!
+//! Invariants: the bytes of a large object are on no control connection, and are copied once a node, or not at all within a
+//! machine; whoever reads holds a pin, and what is pinned stays where it is; what a process has reserved, held or pinned goes
+//! with it; one pull a node fetches an object for all who want it there.
 
 pub mod away;
 pub mod client;
 pub mod directory;
+pub mod guests;
 pub mod inputs;
 pub mod manager;
 pub mod portable;

@@ -305,6 +305,13 @@ pub enum FromNode {
     },
     /// A lease is wanted back for others; what was sent to its worker may end.
     Recall(LeaseId),
+    /// A node has nothing for a class of which it leases nothing yet, while the receiver has other leases there.
+    Short {
+        /// Which class.
+        class: ClassId,
+        /// Which node.
+        node: NodeId,
+    },
     /// The tasks of a class can never run.
     Infeasible {
         /// Which class.

@@ -49,10 +49,12 @@ impl InputBytes {
         self.on.iter().find(|(there, _)| *there == node).map_or(0, |(_, bytes)| *bytes)
     }
 
-    /// How many `node` would have to fetch.
+    /// How many are on some of the nodes; those that are on several count for each, but never more than there are.
     #[must_use]
-    pub fn missing_at(&self, node: NodeId) -> u64 {
-        self.total.saturating_sub(self.at(node))
+    pub fn at_any(&self, of: impl Fn(NodeId) -> bool) -> u64 {
+        let sum =
+            self.on.iter().filter(|(node, _)| of(*node)).fold(0_u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+        sum.min(self.total)
     }
 
     /// The node that has most of them, if they are many: tasks of the same demand whose inputs are at different nodes are
@@ -133,7 +135,8 @@ mod tests {
         let inputs = InputBytes::new(5_000, (1..=100).map(|node| (NodeId(node), node as u64)));
         assert_eq!(inputs.on.len(), INPUT_NODES_MAX);
         assert_eq!((inputs.at(NodeId(100)), inputs.at(NodeId(1))), (100, 0));
-        assert_eq!(inputs.missing_at(NodeId(100)), 4_900);
+        assert_eq!(inputs.at_any(|node| node.0 >= 99), 199);
+        assert_eq!(InputBytes::new(100, [(NodeId(1), 80), (NodeId(2), 80)]).at_any(|_| true), 100);
         assert_eq!(inputs.home(), None, "they are everywhere");
         assert_eq!(InputBytes::new(9 << 20, [(NodeId(3), 5 << 20)]).home(), Some(NodeId(3)));
     }

@@ -33,6 +33,7 @@ pub(super) fn node_spec(node: &Node) -> NodeSpec {
         resources: node.config.resources.clone(),
         labels: BTreeMap::new(),
         object_store_bytes: node.config.store.capacity_bytes as u64,
+        shared_memory: None,
     }
 }
 

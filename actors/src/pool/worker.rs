@@ -182,6 +182,8 @@ impl Looking<'_> {
         let since = Instant::now();
         let mut retracted = false;
         if !self.poll(&mut retracted) {
+            // What was said goes out now, and not at the sentinel's next look.
+            self.node.cluster.iter().for_each(|cluster| cluster.lines.flush());
             lane.announce_sleep(self.worker, None);
             if self.is_wanted() {
                 lane.retract_sleep(self.worker);

@@ -1,7 +1,7 @@
-//! The segment of this process's node, as this process sees it.
+//! The segment of this process's node, or of another node of the machine, as this process sees it.
 //!
 //! Owns: [`Mapping`], by which a driver or a worker writes to room that its node has granted, and reads in place what its
-//! node has pinned. Does not own the asking ([`crate::cluster::objects`]), nor the memory itself (`shm`).
+//! node has pinned or borrowed. Does not own the asking ([`crate::cluster::objects`]), nor the memory itself (`shm`).
 //!
 //! **Invariants:** nothing is written but what was granted; a view keeps whatever it is given (the pin) as long as any part
 //! of it lives; what does not lie within the segment is an error, not a panic: it came from another process.
@@ -51,7 +51,7 @@ impl Placement {
     }
 }
 
-/// A node's segment in another process of the machine.
+/// A node's segment in another process of its machine.
 pub struct Mapping {
     mapped: Arc<Mapped>,
     name: String,
@@ -74,6 +74,16 @@ impl Mapping {
         Ok(Self { mapped: Arc::new(mapped), name: name.to_owned() })
     }
 
+    /// Maps the segment of another node, to be read. `guest` is dropped when it is mapped no more: after the last view.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Segment`].
+    pub fn open_as_guest(name: &str, guest: impl Send + Sync + 'static) -> Result<Self, StoreError> {
+        let mapped = Mapped::open_to_read(name, Some(Box::new(guest))).map_err(StoreError::Segment)?;
+        Ok(Self { mapped: Arc::new(mapped), name: name.to_owned() })
+    }
+
     /// The segment's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -90,7 +100,7 @@ impl Mapping {
     #[must_use]
     pub fn write(&self, offset: usize, len: usize, encoded: &Encoded) -> Option<Placement> {
         self.range(offset, len)?;
-        if len < Layout::room_bytes(encoded) {
+        if len < Layout::room_bytes(encoded) || !self.mapped.is_own() {
             return None;
         }
         let mut grant = Grant::new(offset, len);

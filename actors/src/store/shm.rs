@@ -19,12 +19,13 @@ use std::{
     ffi::CString,
     fs, io,
     ops::Range,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU8, Ordering},
 };
 
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use super::{
@@ -203,10 +204,12 @@ impl Grant {
     }
 }
 
-/// The segment of this process's node.
+/// The segment of this process's node, or of another node of the machine, which is only read.
 pub(super) struct Mapped {
     read: Shmem,
-    write: Shmem,
+    write: Option<Shmem>,
+    /// Dropped after the mapping: what tells the lender that it is mapped.
+    _guest: Option<Box<dyn Send + Sync>>,
 }
 
 // SAFETY: as for `Segment`.
@@ -217,19 +220,29 @@ unsafe impl Sync for Mapped {}
 impl Mapped {
     /// Maps the segment of this name.
     pub(super) fn open(name: &str) -> io::Result<Self> {
-        let open = || ShmemConf::new().os_id(os_id(name)).open().map_err(io_error);
-        let (read, write) = (open()?, open()?);
+        let write = ShmemConf::new().os_id(os_id(name)).open().map_err(io_error)?;
+        Ok(Self { write: Some(write), ..Self::open_to_read(name, None)? })
+    }
+
+    /// Maps the segment of this name, to be read only. `guest` is dropped when it is mapped no more.
+    pub(super) fn open_to_read(name: &str, guest: Option<Box<dyn Send + Sync>>) -> io::Result<Self> {
+        let read = ShmemConf::new().os_id(os_id(name)).open().map_err(io_error)?;
         // SAFETY: the range is that of a mapping of our own, to which nothing refers yet.
         let result = unsafe { libc::mprotect(read.as_ptr().cast(), read.len(), libc::PROT_READ) };
         if result != 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self { read, write })
+        Ok(Self { read, write: None, _guest: guest })
     }
 
     /// How long it is.
     pub(super) fn len(&self) -> usize {
-        self.read.len().min(self.write.len())
+        self.write.as_ref().map_or(self.read.len(), |write| write.len().min(self.read.len()))
+    }
+
+    /// Whether it is this process's own node's.
+    pub(super) fn is_own(&self) -> bool {
+        self.write.is_some()
     }
 
     /// Bytes that the node has pinned for this process, as long as they are pinned.
@@ -245,8 +258,9 @@ impl Mapped {
     pub(super) fn bytes_mut<'a>(&'a self, grant: &'a mut Grant) -> &'a mut [u8] {
         let end = grant.offset.checked_add(grant.len);
         assert!(end.is_some_and(|end| end <= self.len()), "invariant: a grant lies within its segment");
+        let write = self.write.as_ref().expect("invariant: room is granted by the own node only");
         // SAFETY: in bounds of the mapping. The grant is this process's alone, is borrowed mutably, and cannot be cloned.
-        unsafe { std::slice::from_raw_parts_mut(self.write.as_ptr().add(grant.offset), grant.len) }
+        unsafe { std::slice::from_raw_parts_mut(write.as_ptr().add(grant.offset), grant.len) }
     }
 }
 
@@ -295,6 +309,16 @@ fn io_error(error: ShmemError) -> io::Error {
         }
         other => io::Error::other(other),
     }
+}
+
+/// Which shared memory this process can map, as a hash that is equal for all who can map the same: processes of one user,
+/// one boot of one machine, and one `/dev/shm`. `None` where that cannot be told.
+pub(crate) fn shared_memory() -> Option<u64> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let device = fs::metadata(folder()).ok()?.dev();
+    let said = format!("{} {device} {}", boot.trim(), user_id());
+    let hash = Sha256::digest(said.as_bytes());
+    hash.first_chunk().map(|first| u64::from_le_bytes(*first))
 }
 
 /// The user that this process runs as.

@@ -5,7 +5,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use actinic_actors::{
-    cluster::{folder::NodeCard, node::NodeSettings, wire::*, work::Work, workers::Role},
+    cluster::{
+        folder::NodeCard,
+        node::NodeSettings,
+        objects::wire::{Loan, ObjectAsk, ObjectFrame, ObjectNews, Place, StoredId},
+        wire::*,
+        work::Work,
+        workers::Role,
+    },
     data::{codec, Bytes as DataBytes, Tensor},
     error::{TaskError, TaskErrorKind},
     gcs_client::messages::{AnswerFrame, Frame},
@@ -56,6 +63,7 @@ fn node() -> NodeSpec {
         resources: ResourceSet::new().with("CPU", 2.0).with("tpu", 0.5),
         labels: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
         object_store_bytes: 1 << 30,
+        shared_memory: None,
     }
 }
 
@@ -260,6 +268,24 @@ fn cluster(add: Add<'_>) {
     let spilled = Box::new(Spilled { owner, code: code(), class, spec, want: 2, work: Work::default(), revision });
     add("node_frame", packed(&NodeFrame::Spilled(spilled)));
     add("node_frame", packed(&NodeFrame::Hello(Box::new(node()))));
+    let (stored, loan) = (StoredId { node: NodeId(7), serial: 3 }, Loan { to: NodeId(8), number: 4 });
+    let place = Place { segment: "actinic-1-2".to_owned(), offset: 64, guests: Some("/run/guests-1".to_owned()) };
+    let (from, number) = (loan.to, loan.number);
+    for frame in [
+        ObjectFrame::Source { stored, from: Ok(from) },
+        ObjectFrame::Borrow { stored, loan },
+        ObjectFrame::Lent { stored, from, number, place: Ok(place.clone()) },
+        ObjectFrame::Return { stored, loan },
+    ] {
+        add("to_node", packed(&ToNode::Object(ObjectAsk::ForNode { node: from, frame: frame.clone() })));
+        add("node_frame", packed(&NodeFrame::Object(frame)));
+    }
+    for news in [
+        ObjectNews::Pinned { request: 1, place: Ok(place) },
+        ObjectNews::Locate { stored, to: from, failed: None, near: vec![from] },
+    ] {
+        add("from_node", packed(&FromNode::Object(news)));
+    }
     let bytes = Ok(Bytes::from_static(b"part"));
     add("node_frame", packed(&NodeFrame::ExePart { exe: ExeHash([1; 32]), offset: 8, bytes }));
     let task = RunTask {

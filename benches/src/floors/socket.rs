@@ -1,10 +1,12 @@
-//! Floors of a call to another process or node: round trips of 64 bytes and a stream of bytes, between two threads that
-//! block, over loopback only.
+//! Floors of a call to another process or node: round trips of 64 bytes, encoded calls of which many are under way, and a
+//! stream of bytes, between two threads that block, over loopback only.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::thread;
+
+use serde::{Deserialize, Serialize};
 
 use super::{each, rate};
 use crate::row::{Ctx, Outcome, Reference, Unit};
@@ -13,6 +15,9 @@ const ROUND_TRIPS: usize = 5_000;
 const MESSAGE: [u8; 64] = [7; 64];
 const STREAM_BYTES: usize = 1 << 30;
 const CHUNK_BYTES: usize = 1 << 20;
+const CALLS: usize = 200_000;
+/// Bytes that are written at a time, where many calls are under way.
+const BATCH_BYTES: usize = 16 << 10;
 
 /// 64 bytes there and back over a Unix socket.
 pub(crate) static UNIX: Reference =
@@ -21,6 +26,15 @@ pub(crate) static UNIX: Reference =
 /// 64 bytes there and back over TCP on loopback, without Nagle's delay.
 pub(crate) static TCP: Reference =
     Reference { name: "TCP loopback round trip, 64 B", unit: Unit::Seconds, measure: tcp };
+
+/// Calls and their answers over a Unix socket, each encoded by rmp-serde, as many under way as there is room for: what calls
+/// into another process cost before anything is decided about them.
+pub(crate) static UNIX_CALLS: Reference =
+    Reference { name: "encoded calls over a Unix socket", unit: Unit::PerSecond, measure: unix_calls };
+
+/// The same over TCP on loopback.
+pub(crate) static TCP_CALLS: Reference =
+    Reference { name: "encoded calls over TCP loopback", unit: Unit::PerSecond, measure: tcp_calls };
 
 /// One TCP stream on loopback, in writes of 1 MiB.
 pub(crate) static TCP_STREAM: Reference =
@@ -68,6 +82,86 @@ fn round_trips<S: Read + Write + Send + 'static>(count: usize, mut here: S, mut 
     drop(here);
     echo.join().map_err(|_| "the echoing thread panicked")?;
     seconds
+}
+
+/// What a call of a function without arguments says at the least: which call, of whom, of what, and what it takes.
+#[derive(Serialize, Deserialize)]
+struct Call {
+    id: (u64, u64),
+    function: (u64, u64),
+    lease: u64,
+    args: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    id: (u64, u64),
+    result: Result<Vec<u8>, String>,
+}
+
+fn unix_calls(ctx: &mut Ctx) -> Outcome<f64> {
+    let (here, there) = UnixStream::pair()?;
+    let ends = (here.try_clone()?, here, there.try_clone()?, there);
+    calls(ctx.size(CALLS), ends)
+}
+
+fn tcp_calls(ctx: &mut Ctx) -> Outcome<f64> {
+    let (here, there) = connected()?;
+    let ends = (here.try_clone()?, here, there.try_clone()?, there);
+    calls(ctx.size(CALLS), ends)
+}
+
+fn write_frame(to: &mut impl Write, frame: &impl Serialize, scratch: &mut Vec<u8>) -> Outcome<()> {
+    scratch.clear();
+    rmp_serde::encode::write(scratch, frame)?;
+    to.write_all(&(scratch.len() as u32).to_le_bytes())?;
+    Ok(to.write_all(scratch)?)
+}
+
+fn read_frame<T: serde::de::DeserializeOwned>(from: &mut impl Read, scratch: &mut Vec<u8>) -> Outcome<T> {
+    let mut len = [0; 4];
+    from.read_exact(&mut len)?;
+    scratch.resize(u32::from_le_bytes(len) as usize, 0);
+    from.read_exact(scratch)?;
+    Ok(rmp_serde::from_slice(scratch)?)
+}
+
+/// Calls a second of one thread that calls and then reads, and one that answers.
+fn calls<S: Read + Write + Send + 'static>(count: usize, ends: (S, S, S, S)) -> Outcome<f64> {
+    let (calls, answers, called, answering) = ends;
+    let answerer = thread::spawn(move || -> Outcome<()> {
+        let (mut from, mut to) = (BufReader::with_capacity(BATCH_BYTES, called), Vec::with_capacity(2 * BATCH_BYTES));
+        let (mut answering, mut scratch) = (answering, Vec::new());
+        for _ in 0..count {
+            let call: Call = read_frame(&mut from, &mut scratch)?;
+            write_frame(&mut to, &Answer { id: call.id, result: Ok(call.args) }, &mut scratch)?;
+            // Whatever there is goes when there is nothing to read, so that nobody waits for what is not sent.
+            if to.len() >= BATCH_BYTES || from.buffer().is_empty() {
+                answering.write_all(&to)?;
+                to.clear();
+            }
+        }
+        Ok(())
+    });
+    rate(count, || {
+        let caller = thread::spawn(move || -> Outcome<()> {
+            let (mut to, mut scratch) = (BufWriter::with_capacity(BATCH_BYTES, calls), Vec::new());
+            for at in 0..count as u64 {
+                let call = Call { id: (at, 7), function: (1, 2), lease: 3, args: Vec::new() };
+                write_frame(&mut to, &call, &mut scratch)?;
+            }
+            Ok(to.flush()?)
+        });
+        let (mut from, mut scratch) = (BufReader::with_capacity(BATCH_BYTES, answers), Vec::new());
+        for at in 0..count as u64 {
+            let answer: Answer = read_frame(&mut from, &mut scratch)?;
+            if answer.id.0 != at || answer.result.is_err() {
+                return Err("an answer to another call".into());
+            }
+        }
+        caller.join().map_err(|_| "the calling thread panicked")??;
+        answerer.join().map_err(|_| "the answering thread panicked")?
+    })
 }
 
 fn tcp_stream(ctx: &mut Ctx) -> Outcome<f64> {

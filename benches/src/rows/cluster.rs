@@ -30,13 +30,25 @@ pub(super) fn rows() -> Vec<Row> {
     let far_one = Goal { text: "under 2.5 x the round trip", ratio: Some(0.4), ..Goal::NONE };
     let row = |name, unit, goal, measure, references| Row { name, unit, goal, measure, references };
     vec![
-        row("tasks through worker processes", Unit::PerSecond, many, |ctx| many_of(ctx, Near), Vec::new()),
+        row(
+            "tasks through worker processes",
+            Unit::PerSecond,
+            many,
+            |ctx| many_of(ctx, Near),
+            vec![&socket::UNIX_CALLS],
+        ),
         row("one task through a worker process", Unit::Seconds, one, |ctx| one_of(ctx, Near), vec![&socket::UNIX]),
-        row("tasks on another node", Unit::PerSecond, far, |ctx| many_of(ctx, Far), Vec::new()),
+        row("tasks on another node", Unit::PerSecond, far, |ctx| many_of(ctx, Far), vec![&socket::TCP_CALLS]),
         row("one task on another node", Unit::Seconds, far_one, |ctx| one_of(ctx, Far), vec![&socket::TCP]),
-        row("actor calls into a worker process", Unit::PerSecond, many, |ctx| calls(ctx, Near), Vec::new()),
+        row(
+            "actor calls into a worker process",
+            Unit::PerSecond,
+            many,
+            |ctx| calls(ctx, Near),
+            vec![&socket::UNIX_CALLS],
+        ),
         row("one actor call into a worker process", Unit::Seconds, one, |ctx| one_call(ctx, Near), vec![&socket::UNIX]),
-        row("actor calls to another node", Unit::PerSecond, far, |ctx| calls(ctx, Far), Vec::new()),
+        row("actor calls to another node", Unit::PerSecond, far, |ctx| calls(ctx, Far), vec![&socket::TCP_CALLS]),
         row("one actor call to another node", Unit::Seconds, far_one, |ctx| one_call(ctx, Far), vec![&socket::TCP]),
         row("tasks of four drivers at once", Unit::PerSecond, Goal::NONE, four_drivers, Vec::new()),
     ]

@@ -1,4 +1,4 @@
-//! Large objects of a cluster: read in place on one node, and fetched by others.
+//! Large objects of a cluster: read in place on one machine, and fetched by others.
 
 use actinic::cluster::Cluster;
 use actinic::prelude::*;
@@ -38,6 +38,7 @@ pub(super) fn rows() -> Vec<Row> {
     vec![
         row("put 100 MB for workers", Unit::BytesPerSecond, put, put_shared, vec![&memory::COPY_WARM]),
         row("get a worker's 100 MB", Unit::Seconds, get, get_shared, Vec::new()),
+        row("a task on another node of the machine reads 100 MB", Unit::Seconds, get, beside, Vec::new()),
         row("256 MiB to another node", Unit::BytesPerSecond, moved, to_another, streams()),
         row("256 MiB to three nodes", Unit::BytesPerSecond, spread, to_three, streams()),
     ]
@@ -71,6 +72,29 @@ fn to_another(ctx: &mut Ctx) -> Outcome<f64> {
     runtime.get(&there(&runtime.put(Tensor::full([numbers], 7))?))?;
     let object = runtime.put(Tensor::full([numbers], 7))?;
     rate(numbers * 8, || runtime.get(&there(&object)).map(|_| ()).map_err(Into::into))
+}
+
+/// A cluster of two nodes of one machine.
+struct Two {
+    runtime: Runtime,
+    _cluster: Cluster,
+}
+
+/// Seconds of a task that reads what its driver has put on another node of the machine, each time another object.
+fn beside(ctx: &mut Ctx) -> Outcome<f64> {
+    /// They fit together in the smallest store.
+    const OBJECTS: usize = 4;
+    let numbers = ctx.size(OBJECT_BYTES / 8);
+    let Two { runtime, .. } = ctx.kept(|_| {
+        let cluster = Cluster::with_resources(&[&[("CPU", 1.0)], &[("CPU", 1.0), (FAR, 1.0)]])?;
+        let runtime = Runtime::builder().address(cluster.address()).init()?;
+        Ok(Two { runtime, _cluster: cluster })
+    })?;
+    let there = |x: &ObjectRef<Tensor<i64>>| first.options().num_cpus(0.0).resource(FAR, 1.0).remote(x);
+    let objects = (0..OBJECTS).map(|_| runtime.put(Tensor::full([numbers], 7))).collect::<Result<Vec<_>, _>>()?;
+    // The worker is up, and knows the memory.
+    runtime.get(&there(&runtime.put(Tensor::full([numbers], 7))?))?;
+    each(OBJECTS, || objects.iter().try_for_each(|object| Ok(runtime.get(&there(object)).map(|_| ())?)))
 }
 
 /// A cluster of four nodes.

@@ -17,7 +17,7 @@ pub struct NodeSpec {
     pub id: NodeId,
     /// Where other nodes reach it, `host:port`.
     pub address: String,
-    /// The machine's name, for people; nodes of one machine share memory.
+    /// The machine's name, for people.
     pub hostname: String,
     /// Whether it is the head node.
     pub head: bool,
@@ -27,6 +27,18 @@ pub struct NodeSpec {
     pub labels: BTreeMap<String, String>,
     /// The size of its object store in bytes.
     pub object_store_bytes: u64,
+    /// Which shared memory its processes can map: nodes of which this is equal read each other's objects in place. None where
+    /// it shares none.
+    #[serde(default)]
+    pub shared_memory: Option<u64>,
+}
+
+impl NodeSpec {
+    /// Whether the two read each other's objects in place.
+    #[must_use]
+    pub fn shares_memory_with(&self, other: &NodeSpec) -> bool {
+        self.shared_memory.is_some() && self.shared_memory == other.shared_memory
+    }
 }
 
 /// A node as the control plane sees it.

@@ -28,14 +28,25 @@ fn a_figure_that_is_not_linear_is_refused() {
 
 #[test]
 fn tasks_go_where_their_inputs_are_and_who_is_not_told_waits_for_the_network() {
-    let run = |bytes, locality| {
-        let case = locality::Case { nodes: 2, bytes, link_bytes_per_s: locality::LINKS[0].0, locality, tasks: 200 };
+    let run_on = |one_machine, bytes, locality| {
+        let case = locality::Case {
+            nodes: 2,
+            bytes,
+            link_bytes_per_s: locality::LINKS[0].0,
+            one_machine,
+            locality,
+            tasks: 200,
+        };
         locality::measure(&case, 1).unwrap()
     };
+    let run = |bytes, locality| run_on(false, bytes, locality);
     let (small, large) = (run(1 << 20, true), run(100 << 20, true));
     assert!(large.mean_ms < 2.0 * small.mean_ms, "with locality it is flat: {small:?}, {large:?}");
     let without = run(100 << 20, false);
     assert!(without.mean_ms > 10.0 * large.mean_ms, "{large:?}, {without:?}");
+    let beside = run_on(true, 100 << 20, false);
+    assert_eq!(beside.moved_bytes, 0, "on one machine nothing is moved");
+    assert!(beside.mean_ms < 2.0 * large.mean_ms, "{beside:?}, {large:?}");
 }
 
 #[test]

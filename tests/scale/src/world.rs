@@ -63,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) globals: u32,
     /// Nodes that keep actors.
     pub(crate) keepers: u32,
+    /// Whether all nodes are processes of one machine.
+    pub(crate) one_machine: bool,
     /// Whether programs pass references around.
     pub(crate) refs: bool,
     /// Whether processes of different nodes speak directly.
@@ -75,7 +77,19 @@ impl Settings {
     /// So many nodes of four CPUs.
     pub(crate) fn nodes(nodes: u32, seed: u64) -> Self {
         let (model, load_to) = (Model::default(), LoadTo::Scheduler);
-        Self { nodes, cpus: 4.0, seed, model, check: false, globals: 1, keepers: 0, refs: false, lines: false, load_to }
+        Self {
+            nodes,
+            cpus: 4.0,
+            seed,
+            model,
+            check: false,
+            globals: 1,
+            keepers: 0,
+            one_machine: false,
+            refs: false,
+            lines: false,
+            load_to,
+        }
     }
 }
 

@@ -305,6 +305,11 @@ impl Hears for NodeEars {
                         core.recalled(lease);
                     }
                 }
+                FromNode::Short { class, node } => {
+                    let mut effects = Vec::new();
+                    core.state.lock().submit.on_short(class, node, &mut effects);
+                    core.carry_out(effects);
+                }
                 FromNode::Infeasible { class, reason } => {
                     let mut effects = Vec::new();
                     core.state.lock().submit.on_infeasible(class, &reason, &mut effects);
@@ -329,6 +334,9 @@ impl Hears for NodeEars {
             }
         }
         core.lines.flush();
+        if let Some(node) = core.engine() {
+            node.rouse();
+        }
         Ok(())
     }
 

@@ -84,6 +84,8 @@ pub enum LocalEffect {
     Ended(LeaseId),
     /// Ask the owner for a lease.
     Recall(ProcessId, LeaseId),
+    /// Tell an owner, which holds leases here, that there is nothing for this class of its.
+    Short(ProcessId, ClassId),
     /// End a worker, and what it runs, for this reason.
     Kill(ProcessId, String),
     /// Tell a global scheduler.
@@ -127,6 +129,8 @@ struct Wanted {
     /// When it is forgotten, if it was placed.
     until: Option<Millis>,
     recalled: bool,
+    /// Whether its owner was told that there is nothing for it, since it held something last.
+    is_short: bool,
 }
 
 impl Wanted {
@@ -182,6 +186,8 @@ pub struct LocalCore {
     /// Leases that lend their CPUs.
     lent: usize,
     peers: BTreeSet<NodeId>,
+    /// Those of the same machine, whose objects are read in place.
+    neighbours: BTreeSet<NodeId>,
     gone: Gone,
     groups: Groups,
     /// Bytes a second at which inputs have come, as a moving average; 0 where none have.
@@ -210,6 +216,7 @@ impl LocalCore {
             recalled: 0,
             lent: 0,
             peers: BTreeSet::new(),
+            neighbours: BTreeSet::new(),
             gone: Gone::default(),
             groups: Groups::default(),
             bandwidth: 0,
@@ -288,6 +295,7 @@ impl LocalCore {
             shares: BTreeMap::new(),
             until,
             recalled: false,
+            is_short: false,
         });
         if revision >= wanted.revision {
             (wanted.want, wanted.elsewhere, wanted.revision, wanted.until) = (want, elsewhere, revision, until);
@@ -324,9 +332,14 @@ impl LocalCore {
 
     /// The owner needs a lease no more.
     pub fn on_return(&mut self, lease: LeaseId, effects: &mut Vec<LocalEffect>) {
-        if self.end(lease.number) {
-            effects.push(LocalEffect::Ended(lease));
+        let Some(key) = self.leases.get(&lease.number).map(|granted| granted.key) else { return };
+        self.end(lease.number);
+        // That it wants no more may be told on a longer way, so others come first.
+        let last_in_line = self.number();
+        if let Some(wanted) = self.wanted.change(&key) {
+            wanted.ticket = last_in_line;
         }
+        effects.push(LocalEffect::Ended(lease));
     }
 
     /// The worker of a lease waits for others: its CPUs are free meanwhile.
@@ -375,9 +388,15 @@ impl LocalCore {
         self.peers.insert(node);
     }
 
+    /// Another node, which is there, has memory that is read in place here.
+    pub fn on_neighbour(&mut self, node: NodeId) {
+        self.neighbours.insert(node);
+    }
+
     /// Another node is gone, with all its processes.
     pub fn on_peer_gone(&mut self, node: NodeId, effects: &mut Vec<LocalEffect>) {
         self.peers.remove(&node);
+        self.neighbours.remove(&node);
         let holders = self.leases.values().map(|granted| granted.key.owner);
         let gone: BTreeSet<ProcessId> =
             self.wanted.owners().chain(holders).filter(|owner| owner.node == node).collect();
@@ -398,6 +417,7 @@ impl LocalCore {
         self.place_in_groups(now, effects);
         self.grant_in_turn(now, effects);
         self.spill(now, effects);
+        self.tell_who_is_short(now, effects);
         self.recall(now, effects);
         self.wanted.settle();
         self.due = self.next_due(now);

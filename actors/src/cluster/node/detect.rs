@@ -37,6 +37,7 @@ pub(super) fn spec(settings: &NodeSettings, id: NodeId, address: &str) -> NodeSp
         resources,
         labels: settings.labels.clone(),
         object_store_bytes: store_config(settings.resources.get(OBJECT_STORE_MEMORY).copied()).capacity_bytes as u64,
+        shared_memory: if settings.apart { None } else { crate::store::shared_memory() },
     }
 }
 

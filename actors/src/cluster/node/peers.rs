@@ -188,6 +188,10 @@ pub(super) fn welcome(shared: &Arc<NodeShared>, spec: NodeSpec, stream: Stream) 
     }
     shared.others.write().insert(spec.id, spec.clone());
     shared.local(LocalEvent::Peer(spec.id));
+    if spec.shares_memory_with(&shared.spec) {
+        shared.local(LocalEvent::Neighbour(spec.id));
+        shared.objects(ObjectEvent::Neighbour(spec.id));
+    }
     shared.global(GlobalEvent::Node(Box::new(spec.clone())));
     shared.pool(PoolEvent::Node(spec.id));
     shared.actors(ActorEvent::Node(spec.id));

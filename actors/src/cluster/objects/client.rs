@@ -1,4 +1,4 @@
-//! A process's way to its node's shared memory.
+//! A process's way to its node's shared memory, and to that of others which its node has borrowed from.
 //!
 //! Owns: asking for room and for pins, the mapping of the node's segment, and telling nodes what [`DirectoryCore`] decides
 //! about this process's objects. Does not own objects ([`AwayObject`]). Invariants: every wish is answered once, at the latest
@@ -12,7 +12,8 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{
     directory::core::{DirectoryCore, DirectoryEffect},
-    wire::{GrantedRoom, Locator, ObjectAsk, ObjectFrame, ObjectNews, StoredId},
+    guests::Guest,
+    wire::{GrantedRoom, Locator, ObjectAsk, ObjectFrame, ObjectNews, Place, StoredId},
     AwayObject,
 };
 use crate::{
@@ -76,6 +77,8 @@ struct State {
     reserving: BTreeMap<u64, Arc<Reserving>>,
     pinning: BTreeMap<u64, PinAsked>,
     mapping: Option<Arc<Mapping>>,
+    /// Other nodes' segments, by what is locked for them.
+    as_guest: BTreeMap<String, Arc<Mapping>>,
     gone: bool,
 }
 
@@ -108,7 +111,7 @@ impl ObjectClient {
     ) -> Result<Arc<AwayObject>, TaskError> {
         let bytes = Placement::room_bytes(&encoded);
         let GrantedRoom { stored, place } = self.reserve(node, bytes as u64)?;
-        let written = self.mapping(&place.segment).and_then(|mapping| {
+        let written = self.mapping(&place).and_then(|mapping| {
             let outside = || "the node has granted room outside of its segment".to_owned();
             mapping.write(place.offset as usize, bytes, &encoded).ok_or_else(outside)
         });
@@ -148,17 +151,31 @@ impl ObjectClient {
         }
     }
 
-    fn mapping(&self, segment: &str) -> Result<Arc<Mapping>, String> {
+    fn mapping(&self, Place { segment, guests, .. }: &Place) -> Result<Arc<Mapping>, String> {
         let mut state = self.state.lock();
-        if let Some(mapping) = state.mapping.as_ref().filter(|mapping| mapping.name() == segment) {
+        let known = match guests {
+            Some(guests) => state.as_guest.get(guests),
+            None => state.mapping.as_ref(),
+        };
+        if let Some(mapping) = known.filter(|mapping| mapping.name() == segment) {
             return Ok(mapping.clone());
         }
-        let mapping = Mapping::open(segment).map_err(|error| {
+        let opened = match guests {
+            Some(guests) => {
+                let guest = Guest::enter(guests).map_err(|error| format!("its node's memory is shut ({error})"))?;
+                Mapping::open_as_guest(segment, guest)
+            }
+            None => Mapping::open(segment),
+        };
+        let mapping = opened.map_err(|error| {
             let cause = std::error::Error::source(&error).map(|cause| format!(" ({cause})")).unwrap_or_default();
             format!("the node's shared memory {segment} cannot be mapped by this process: {error}{cause}")
         })?;
         let mapping = Arc::new(mapping);
-        state.mapping = Some(mapping.clone());
+        match guests {
+            Some(guests) => drop(state.as_guest.insert(guests.clone(), mapping.clone())),
+            None => state.mapping = Some(mapping.clone()),
+        }
         Ok(mapping)
     }
 
@@ -229,7 +246,7 @@ impl ObjectClient {
                 let Some(PinAsked { stored, object, bytes, then }) = asked else { return };
                 let view = place.and_then(|place| {
                     let pin = Pin { client: self.clone(), stored };
-                    let mapping = self.mapping(&place.segment)?;
+                    let mapping = self.mapping(&place)?;
                     let outside = || "the node has pinned it outside of its segment".to_owned();
                     mapping.view(place.offset as usize, bytes as usize, pin).ok_or_else(outside)
                 });
@@ -238,8 +255,8 @@ impl ObjectClient {
                     TaskErrorKind::ObjectStore { message }.into()
                 }));
             }
-            ObjectNews::Locate { stored, to, failed } => {
-                self.directory.lock().on_locate(stored, to, failed, &mut effects);
+            ObjectNews::Locate { stored, to, failed, near } => {
+                self.directory.lock().on_locate(stored, to, failed, near, &mut effects);
             }
             ObjectNews::Copied { stored, at } => self.directory.lock().on_copied(stored, at, &mut effects),
             ObjectNews::Dropped { stored, at } => self.directory.lock().on_dropped(stored, at, &mut effects),
@@ -249,6 +266,9 @@ impl ObjectClient {
 
     /// A node is lost.
     pub fn node_gone(&self, node: NodeId) {
+        // What is read stays mapped until it is not read any more.
+        let guests = std::mem::take(&mut self.state.lock().as_guest);
+        drop(guests);
         let mut effects = Vec::new();
         self.directory.lock().on_node_gone(node, &mut effects);
         self.carry_out(effects);

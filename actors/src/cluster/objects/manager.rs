@@ -6,6 +6,7 @@
 //! left in shared memory when the node ends.
 
 mod events;
+mod loans;
 mod pulls;
 
 use std::{
@@ -18,14 +19,17 @@ use actinic_gcs::{Millis, NodeId};
 use actix::prelude::*;
 
 pub use self::events::{BulkCaller, Figures, ObjectEvent};
-use self::events::{For, RoomFound, StepDone, ViewFound};
+use self::{
+    events::{For, RoomFound, StepDone, ViewFound},
+    loans::Loans,
+};
 use super::{
     pull::{
         core::{PullCore, PullEffect, PullLimits},
         intake::Intake,
     },
     streams::{Served, Source},
-    table::core::{TableCore, TableEffect},
+    table::core::{Lender, Reader, TableCore, TableEffect},
     wire::{GrantedRoom, ObjectAsk, ObjectFigures, ObjectFrame, ObjectNews, Place, StoredId},
 };
 use crate::{
@@ -68,7 +72,8 @@ pub struct ObjectManager {
     began: Instant,
     /// Room that processes fill.
     rooms: BTreeMap<StoredId, ReservedRoom>,
-    views: BTreeMap<(StoredId, ProcessId), Vec<SharedView>>,
+    views: BTreeMap<(StoredId, Reader), Vec<SharedView>>,
+    loans: Loans,
     /// Room that this node fills.
     fillings: BTreeMap<StoredId, Arc<Filling>>,
     sources: BTreeMap<NodeId, Source>,
@@ -96,6 +101,7 @@ impl ObjectManager {
             began: Instant::now(),
             rooms: BTreeMap::new(),
             views: BTreeMap::new(),
+            loans: Loans::default(),
             fillings: BTreeMap::new(),
             sources: BTreeMap::new(),
             served: Arc::default(),
@@ -155,6 +161,11 @@ impl ObjectManager {
             ObjectFrame::Claim { stored, by } => self.table.on_claim(stored, by, &mut effects),
             ObjectFrame::Release { stored, by } => self.table.on_release(stored, by, &mut effects),
             ObjectFrame::Free(stored) => self.table.on_free(stored, &mut effects),
+            ObjectFrame::Borrow { stored, loan } => self.table.on_borrow(stored, loan, &mut effects),
+            ObjectFrame::Return { stored, loan } => self.table.on_return(stored, loan, &mut effects),
+            ObjectFrame::Lent { stored, from, number, place } => {
+                return self.lent(stored, Lender { node: from, number }, place, ctx);
+            }
             ObjectFrame::Source { stored, from } => {
                 let mut pulling = Vec::new();
                 self.pulls.on_source(stored, from, &mut pulling);
@@ -215,7 +226,7 @@ impl ObjectManager {
 
     fn place(&self, offset: usize) -> Result<Place, String> {
         let segment = self.store.segment_name().map_err(|error| said(&error))?.to_owned();
-        Ok(Place { segment, offset: offset as u64 })
+        Ok(Place { segment, offset: offset as u64, guests: None })
     }
 
     // --- effects ---------------------------------------------------------------------------------------------------
@@ -229,11 +240,16 @@ impl ObjectManager {
                     }
                 }
                 TableEffect::DropRoom(stored) => drop(self.rooms.remove(&stored)),
-                TableEffect::Pin { stored, process, request } => self.pin(stored, process, request, ctx),
-                TableEffect::Unpin(stored, process) => self.unpin(stored, process),
-                TableEffect::Refuse { process, request, why } => {
-                    self.tell(process, ObjectNews::Pinned { request, place: Err(why) });
+                TableEffect::Pin { stored, reader, request } => self.pin(stored, reader, request, ctx),
+                TableEffect::Unpin(stored, reader) => self.unpin(stored, reader),
+                TableEffect::Refuse { stored, reader, request, why } => {
+                    self.answer(stored, reader, request, Err(why));
                 }
+                TableEffect::Return(stored, from) => {
+                    self.loans.places.remove(&stored);
+                    self.give_back(stored, from);
+                }
+                TableEffect::Lost(stored) => drop(self.loans.places.remove(&stored)),
                 TableEffect::Pull { stored, owner, bytes } => {
                     let mut pulling = Vec::new();
                     self.pulls.on_wanted(stored, owner, bytes, &mut pulling);
@@ -253,48 +269,66 @@ impl ObjectManager {
         }
     }
 
-    fn pin(&mut self, stored: StoredId, process: ProcessId, request: u64, ctx: &mut Context<Self>) {
+    fn pin(&mut self, stored: StoredId, reader: Reader, request: u64, ctx: &mut Context<Self>) {
+        if let Some(place) = self.loans.places.get(&stored).cloned() {
+            return self.answer(stored, reader, request, Ok(place));
+        }
         let sealed = self.served.sealed.read().get(&stored).cloned();
         let Some(sealed) = sealed else {
             let view = Err("its room was lost before it was sealed".to_owned());
-            return self.viewed(ViewFound { stored, process, request, view }, ctx);
+            return self.viewed(ViewFound { stored, reader, request, view }, ctx);
         };
         if let Some(view) = sealed.view_now() {
-            return self.viewed(ViewFound { stored, process, request, view: Ok(view) }, ctx);
+            return self.viewed(ViewFound { stored, reader, request, view: Ok(view) }, ctx);
         }
         let me = ctx.address();
         actix_rt::task::spawn_blocking(move || {
             let view = sealed.view().map_err(|error| said(&error));
-            me.do_send(ViewFound { stored, process, request, view });
+            me.do_send(ViewFound { stored, reader, request, view });
         });
     }
 
     fn viewed(&mut self, found: ViewFound, ctx: &mut Context<Self>) {
-        let ViewFound { stored, process, request, view } = found;
-        if !self.table.is_pinned_by(stored, process) {
+        let ViewFound { stored, reader, request, view } = found;
+        if !self.table.is_pinned_by(stored, reader) {
             // It has ended meanwhile.
             return;
         }
         let place = view.and_then(|view| {
             let place = self.place(view.offset())?;
-            self.views.entry((stored, process)).or_default().push(view);
+            let place = self.for_reader(place, reader)?;
+            self.views.entry((stored, reader)).or_default().push(view);
             Ok(place)
         });
         if place.is_err() {
             let mut effects = Vec::new();
-            self.table.on_unpin(stored, process, &mut effects);
+            match reader {
+                Reader::Process(process) => self.table.on_unpin(stored, process, &mut effects),
+                Reader::Loan(loan) => self.table.on_return(stored, loan, &mut effects),
+            }
             // There is no view to drop.
             effects.retain(|effect| !matches!(effect, TableEffect::Unpin(..)));
             self.carry_out(effects, ctx);
         }
-        self.tell(process, ObjectNews::Pinned { request, place });
+        self.answer(stored, reader, request, place);
     }
 
-    fn unpin(&mut self, stored: StoredId, process: ProcessId) {
-        let Some(views) = self.views.get_mut(&(stored, process)) else { return };
+    fn answer(&self, stored: StoredId, reader: Reader, request: u64, place: Result<Place, String>) {
+        match reader {
+            Reader::Process(process) => self.tell(process, ObjectNews::Pinned { request, place }),
+            Reader::Loan(loan) => {
+                let (from, number) = (self.shared.spec.id, loan.number);
+                let frame = ObjectFrame::Lent { stored, from, number, place };
+                self.shared.hub.to_node(loan.to, &NodeFrame::Object(frame));
+            }
+        }
+    }
+
+    fn unpin(&mut self, stored: StoredId, reader: Reader) {
+        let Some(views) = self.views.get_mut(&(stored, reader)) else { return };
         drop(views.pop());
         if views.is_empty() {
-            self.views.remove(&(stored, process));
+            self.views.remove(&(stored, reader));
         }
     }
 
@@ -341,6 +375,7 @@ impl Actor for ObjectManager {
             let mut effects = Vec::new();
             this.table.on_time(this.now(), &mut effects);
             this.carry_out(effects, ctx);
+            this.loans.let_go();
             this.step(ctx);
         });
     }

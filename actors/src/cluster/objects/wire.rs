@@ -103,6 +103,40 @@ pub enum ObjectFrame {
     },
     /// A copy is not needed any more.
     Free(StoredId),
+    /// A node of the same machine wants to read it where it is; answered by [`ObjectFrame::Lent`].
+    Borrow {
+        /// Which.
+        stored: StoredId,
+        /// To whom.
+        loan: Loan,
+    },
+    /// It stays where it is until it is returned; or it is not lent.
+    Lent {
+        /// Which.
+        stored: StoredId,
+        /// By whom.
+        from: NodeId,
+        /// The borrower's number.
+        number: u64,
+        /// Where it is, or why it is not to be had.
+        place: Result<Place, String>,
+    },
+    /// A loan is not needed any more.
+    Return {
+        /// Of which.
+        stored: StoredId,
+        /// To whom.
+        loan: Loan,
+    },
+}
+
+/// What one node reads in the memory of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Loan {
+    /// Who reads.
+    pub to: NodeId,
+    /// Its number there, never used twice.
+    pub number: u64,
 }
 
 /// From a node to a process.
@@ -130,6 +164,8 @@ pub enum ObjectNews {
         to: NodeId,
         /// Where it could not be had.
         failed: Option<NodeId>,
+        /// Nodes whose copy it would read in place.
+        near: Vec<NodeId>,
     },
     /// To the owner: a node has a copy.
     Copied {
@@ -163,6 +199,9 @@ pub struct Place {
     pub segment: String,
     /// The first byte.
     pub offset: u64,
+    /// The memory is another node's: what a process locks as long as it maps it ([`super::guests`]).
+    #[serde(default)]
+    pub guests: Option<String>,
 }
 
 /// What a node's object store holds and has done.

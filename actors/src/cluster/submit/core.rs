@@ -7,7 +7,8 @@
 //! take [`PIPELINE_US`] together, judged by how long tasks of their functions have taken so far ([`pace`]), so that short
 //! tasks travel in crowds and a long one holds nobody up. As many leases are wanted as would end the queue within
 //! [`SPREAD_US`], and never more than there are tasks. A lease without work is kept for [`LINGER_MS`], since the next task is
-//! often near; one that is recalled gets no more tasks and goes back when it is empty.
+//! often near; one that is recalled gets no more tasks and goes back when it is empty. So does one without work where its node
+//! is *short* for another class of this owner, which has tasks and no lease (`short`).
 //!
 //! A lease of which nothing has ended for [`STALLED_MS`] while tasks are under way has *stalled*: it gets no more until
 //! something ends, and what waits behind its first task is **taken back** (`take_back`). The worker gives back what has not
@@ -28,6 +29,7 @@ mod held;
 mod look;
 pub mod pace;
 mod ready;
+mod short;
 mod take_back;
 mod want;
 
@@ -150,6 +152,8 @@ pub struct SubmitCore<T> {
     touched: Vec<ClassId>,
     /// Leases that were empty, and have a task since the last look.
     fresh: Vec<(Slot, u64)>,
+    /// Classes for which a node was short.
+    short: Vec<ClassId>,
     alarms: Alarms,
 }
 
@@ -168,6 +172,7 @@ impl<T> Default for SubmitCore<T> {
             under_way: 0,
             touched: Vec::new(),
             fresh: Vec::new(),
+            short: Vec::new(),
             alarms: Alarms::default(),
         }
     }
@@ -367,9 +372,9 @@ impl<T: Queued + Clone> SubmitCore<T> {
         }
     }
 
-    /// A lease is empty: it goes back, at once if it is wanted back.
+    /// A lease is empty: it goes back, at once if it is wanted back, or stands in the way of another class.
     fn on_empty(&mut self, slot: Slot, recalled: bool, effects: &mut Vec<SubmitEffect<T>>) {
-        match recalled {
+        match recalled || self.stands_in_the_way(slot) {
             true => self.give_up(slot, effects),
             false => self.linger(slot),
         }

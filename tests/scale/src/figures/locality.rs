@@ -36,6 +36,8 @@ pub(crate) struct Case {
     pub(crate) bytes: u64,
     /// Bytes a second of a node's link, each way.
     pub(crate) link_bytes_per_s: u64,
+    /// Whether the nodes are processes of one machine, and read each other's objects in place.
+    pub(crate) one_machine: bool,
     /// Whether schedulers are told where inputs are.
     pub(crate) locality: bool,
     /// How many tasks.
@@ -70,7 +72,7 @@ fn program(case: &Case, cpus: u32, rng: &mut Rng) -> Plan {
 /// # Errors
 /// That it does not end.
 pub(crate) fn measure(case: &Case, seed: u64) -> Result<Row, String> {
-    let mut settings = Settings::nodes(case.nodes, seed);
+    let mut settings = Settings { one_machine: case.one_machine, ..Settings::nodes(case.nodes, seed) };
     settings.model.tcp_bytes_per_s = case.link_bytes_per_s;
     let plan = program(case, settings.cpus as u32, &mut Rng::new(seed));
     let mut world = World::new(settings);
@@ -96,11 +98,13 @@ pub(crate) fn measure(case: &Case, seed: u64) -> Result<Row, String> {
 pub(crate) fn figure(options: &Options) -> Result<(), Box<dyn Error>> {
     let sizes = [(100_000_u64, "100 KB"), (1_000_000, "1 MB"), (10_000_000, "10 MB"), (100_000_000, "100 MB")];
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
-    for (link_bytes_per_s, link) in LINKS {
+    let machines =
+        LINKS.map(|(bytes, link)| (bytes, link, false)).into_iter().chain([(LINKS[0].0, "one machine", true)]);
+    for (link_bytes_per_s, link, one_machine) in machines {
         for nodes in [2, 10] {
             let mut points = [Vec::new(), Vec::new()];
             for (bytes, name) in sizes {
-                let case = |locality| Case { nodes, bytes, link_bytes_per_s, locality, tasks: TASKS };
+                let case = |locality| Case { nodes, bytes, link_bytes_per_s, one_machine, locality, tasks: TASKS };
                 let (on, off) = (measure(&case(true), options.seed)?, measure(&case(false), options.seed)?);
                 points[0].push((bytes as f64, on.mean_ms));
                 points[1].push((bytes as f64, off.mean_ms));
@@ -117,7 +121,7 @@ pub(crate) fn figure(options: &Options) -> Result<(), Box<dyn Error>> {
                     show::short(off.moved_bytes as f64),
                 ]);
             }
-            if link_bytes_per_s == LINKS[0].0 {
+            if link_bytes_per_s == LINKS[0].0 && !one_machine {
                 for (points, way) in points.into_iter().zip(["with locality", "without"]) {
                     lines.push(Line { name: format!("{nodes} nodes, {way}"), points });
                 }

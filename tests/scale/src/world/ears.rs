@@ -146,6 +146,7 @@ impl World {
             let name = match frame {
                 FromNode::Granted { .. } => "granted",
                 FromNode::Recall(_) => "recall",
+                FromNode::Short { .. } => "short",
                 FromNode::Object(_) => "object, to a process",
                 FromNode::Gone { .. } | FromNode::NodeGone { .. } => "gone, to a process",
                 _ => "other, to a process",
@@ -324,6 +325,10 @@ impl World {
             self.nodes[at as usize].hub.insert(peer, self.conns);
             let spec = self.nodes[peer as usize].spec.clone();
             self.tell_local(at, MAIN, LocalEvent::Peer(spec.id));
+            if spec.shares_memory_with(&self.nodes[at as usize].spec) {
+                self.tell_local(at, MAIN, LocalEvent::Neighbour(spec.id));
+                self.tell_objects(at, ObjectWord::Event(ObjectEvent::Neighbour(spec.id)));
+            }
             self.tell_pool(at, MAIN, PoolEvent::Node(spec.id));
             self.tell_global_at(at, MAIN, self.now, GlobalEvent::Node(Box::new(spec)));
         }

@@ -42,6 +42,10 @@ impl World {
             let node = &mut self.nodes[at as usize];
             node.hub.insert(peer, self.conns);
             node.local.on_peer(spec.id);
+            if spec.shares_memory_with(&node.spec) {
+                node.local.on_neighbour(spec.id);
+                node.pulls.on_neighbour(spec.id);
+            }
             node.pool.on_node(spec.id, &mut Vec::new());
             if let Some(keeper) = &mut node.keeper {
                 keeper.on_node(spec.id);

@@ -129,6 +129,7 @@ impl NodeSim {
             resources: resources.clone(),
             labels: BTreeMap::new(),
             object_store_bytes: 0,
+            shared_memory: settings.one_machine.then_some(1),
         };
         let mut global = (at < settings.globals).then(GlobalCore::new);
         global.iter_mut().for_each(|global| global.on_node(spec.clone()));
@@ -222,6 +223,7 @@ impl World {
                 core.on_gone(process, &mut effects);
                 ended = Some((process, reason));
             }
+            LocalEvent::Neighbour(node) => core.on_neighbour(node),
             LocalEvent::Peer(peer) => {
                 core.on_peer(peer);
                 *told_to = None;
@@ -267,6 +269,10 @@ impl World {
                     );
                 }
                 LocalEffect::Recall(owner, lease) => self.to_process(at, owner, FromNode::Recall(lease)),
+                LocalEffect::Short(owner, class) => {
+                    let node = self.nodes[at as usize].id;
+                    self.to_process(at, owner, FromNode::Short { class, node });
+                }
                 LocalEffect::Kill(worker, _) => self.kill(at, worker.worker),
                 LocalEffect::Infeasible(owner, class, reason) => {
                     self.to_process(at, owner, FromNode::Infeasible { class, reason });

@@ -15,8 +15,8 @@ use actinic_actors::cluster::{
             core::{Chunk, PullEffect},
             intake::Came,
         },
-        table::core::TableEffect,
-        wire::{Locator, ObjectAsk, ObjectFrame, ObjectNews, Place, StoredId},
+        table::core::{Lender, Reader, TableEffect},
+        wire::{Loan, Locator, ObjectAsk, ObjectFrame, ObjectNews, Place, StoredId},
     },
     wire::{FromNode, NodeFrame, ProcessId, ToNode},
 };
@@ -76,7 +76,9 @@ impl World {
     pub(super) fn hear_news(&mut self, process: u32, news: ObjectNews) {
         let (directory, mut effects) = (&mut self.procs[process as usize].directory, Vec::new());
         self.meter.timed(Core::Objects, || match news {
-            ObjectNews::Locate { stored, to, failed } => directory.on_locate(stored, to, failed, &mut effects),
+            ObjectNews::Locate { stored, to, failed, near } => {
+                directory.on_locate(stored, to, failed, near, &mut effects);
+            }
             ObjectNews::Copied { stored, at } => directory.on_copied(stored, at, &mut effects),
             ObjectNews::Dropped { stored, at } => directory.on_dropped(stored, at, &mut effects),
             ObjectNews::Pinned { .. } | ObjectNews::Reserved { .. } => {}
@@ -127,9 +129,15 @@ impl World {
                 ObjectFrame::Free(stored) => table.on_free(stored, &mut effects),
                 ObjectFrame::Release { stored, by } => table.on_release(stored, by, &mut effects),
                 ObjectFrame::Claim { stored, by } => table.on_claim(stored, by, &mut effects),
+                ObjectFrame::Borrow { stored, loan } => table.on_borrow(stored, loan, &mut effects),
+                ObjectFrame::Return { stored, loan } => table.on_return(stored, loan, &mut effects),
+                ObjectFrame::Lent { stored, from, number, place } => {
+                    pulls.on_lent(stored, Lender { node: from, number }, place.is_ok(), &mut pulling);
+                }
             },
             ObjectWord::Event(ObjectEvent::ProcessGone(process)) => table.on_process_gone(now, process, &mut effects),
             ObjectWord::Event(ObjectEvent::NodeGone(node)) => table.on_node_gone(now, node, &mut effects),
+            ObjectWord::Event(ObjectEvent::Neighbour(node)) => pulls.on_neighbour(node),
         });
         if self.settings.check {
             self.nodes[at as usize].pulls.sanity_check();
@@ -151,13 +159,14 @@ impl World {
     fn table_effects(&mut self, at: u32, effects: Vec<TableEffect>) {
         for effect in effects {
             match effect {
-                TableEffect::Pin { process, request, .. } => {
-                    let place = Ok(Place { segment: String::new(), offset: 0 });
-                    self.to_process(at, process, FromNode::Object(ObjectNews::Pinned { request, place }));
+                TableEffect::Pin { stored, reader, request } => {
+                    let place = Ok(Place { segment: String::new(), offset: 0, guests: None });
+                    self.answer_reader(at, stored, reader, request, place);
                 }
-                TableEffect::Refuse { process, request, why } => {
-                    self.to_process(at, process, FromNode::Object(ObjectNews::Pinned { request, place: Err(why) }));
+                TableEffect::Refuse { stored, reader, request, why } => {
+                    self.answer_reader(at, stored, reader, request, Err(why));
                 }
+                TableEffect::Return(stored, from) => self.return_loan(at, stored, from),
                 TableEffect::Pull { stored, owner, bytes } => {
                     let (pulls, mut pulling) = (&mut self.nodes[at as usize].pulls, Vec::new());
                     self.meter.timed(Core::Objects, || pulls.on_wanted(stored, owner, bytes, &mut pulling));
@@ -171,8 +180,26 @@ impl World {
                 TableEffect::Dropped { stored, owner } => self.dropped(at, stored, owner),
                 // Memory itself is not simulated.
                 TableEffect::Seal(_) | TableEffect::DropRoom(_) | TableEffect::Unpin(..) | TableEffect::Free(_) => {}
+                TableEffect::Lost(_) => {}
             }
         }
+    }
+
+    fn answer_reader(&mut self, at: u32, stored: StoredId, reader: Reader, request: u64, place: Result<Place, String>) {
+        match reader {
+            Reader::Process(process) => {
+                self.to_process(at, process, FromNode::Object(ObjectNews::Pinned { request, place }));
+            }
+            Reader::Loan(Loan { to, number }) => {
+                let from = self.nodes[at as usize].id;
+                self.to_node(at, to, NodeFrame::Object(ObjectFrame::Lent { stored, from, number, place }));
+            }
+        }
+    }
+
+    fn return_loan(&mut self, at: u32, stored: StoredId, from: Lender) {
+        let loan = Loan { to: self.nodes[at as usize].id, number: from.number };
+        self.to_node(at, from.node, NodeFrame::Object(ObjectFrame::Return { stored, loan }));
     }
 
     fn dropped(&mut self, at: u32, stored: StoredId, owner: ProcessId) {
@@ -184,9 +211,20 @@ impl World {
         let me = self.nodes[at as usize].id;
         for effect in effects {
             match effect {
-                PullEffect::Locate { stored, owner, failed } => {
-                    self.to_process(at, owner, FromNode::Object(ObjectNews::Locate { stored, to: me, failed }));
+                PullEffect::Locate { stored, owner, failed, near } => {
+                    self.to_process(at, owner, FromNode::Object(ObjectNews::Locate { stored, to: me, failed, near }));
                 }
+                PullEffect::Borrow(stored, from) => {
+                    let loan = Loan { to: me, number: from.number };
+                    self.to_node(at, from.node, NodeFrame::Object(ObjectFrame::Borrow { stored, loan }));
+                }
+                PullEffect::Borrowed(stored, from) => {
+                    let (table, mut effects) = (&mut self.nodes[at as usize].table, Vec::new());
+                    table.on_lent(stored, from, &mut effects);
+                    self.table_effects(at, effects);
+                }
+                PullEffect::Return(stored, from) => self.return_loan(at, stored, from),
+                PullEffect::GiveBack(_) => {}
                 PullEffect::Reserve(stored, _) => self.tell_objects(at, ObjectWord::Room(stored)),
                 PullEffect::Fetch(chunk, source) => self.fetch_chunk(at, chunk, source),
                 PullEffect::Complete(stored, owner) => {

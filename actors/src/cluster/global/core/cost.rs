@@ -4,11 +4,13 @@
 //! queued tasks times how long they take, plus the inputs that are missing over the bandwidth at which they come. Invariant:
 //! what was promised since a node's last word counts as taken.
 
+use std::collections::BTreeMap;
+
 use actinic_gcs::{spec::NodeSpec, NodeId, Quantity, ResourceSet};
 
 use crate::cluster::{
     wire::{ClassSpec, NodeLoad},
-    work::Work,
+    work::{InputBytes, Work},
 };
 
 /// Bytes a second at which inputs come, as long as nobody has measured it.
@@ -101,8 +103,8 @@ impl Known {
 
     /// How long the inputs of a task would be on their way, in microseconds.
     #[must_use]
-    pub fn transfer_us(&self, work: &Work) -> u64 {
-        fetch_us(work.inputs.missing_at(self.id()), self.load.bandwidth)
+    pub fn transfer_us(&self, inputs: &Inputs) -> u64 {
+        fetch_us(inputs.missing_at(&self.spec), self.load.bandwidth)
     }
 
     /// Its id.
@@ -117,6 +119,32 @@ impl Known {
         let labels: Vec<String> = self.spec.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let labels = if labels.is_empty() { String::new() } else { format!(" ({})", labels.join(", ")) };
         format!("{:08x} {}{labels}", self.id().0 >> 96, self.spec.resources)
+    }
+}
+
+/// Where the inputs of a task are: on nodes, some of which read each other's objects in place.
+pub struct Inputs {
+    bytes: InputBytes,
+    /// Which memory the nodes have that have any.
+    memory: BTreeMap<NodeId, u64>,
+}
+
+impl Inputs {
+    /// Of one of a demand's tasks.
+    #[must_use]
+    pub fn new(work: &Work, nodes: &BTreeMap<NodeId, Known>) -> Self {
+        let bytes = work.inputs.clone();
+        let memory_of = |node: &NodeId| nodes.get(node).and_then(|known| known.spec.shared_memory);
+        let memory = bytes.on.iter().filter_map(|(node, _)| Some((*node, memory_of(node)?))).collect();
+        Self { bytes, memory }
+    }
+
+    /// How many bytes a node would have to fetch.
+    #[must_use]
+    pub fn missing_at(&self, spec: &NodeSpec) -> u64 {
+        let shares =
+            |node: &NodeId| spec.shared_memory.is_some() && self.memory.get(node) == spec.shared_memory.as_ref();
+        self.bytes.total.saturating_sub(self.bytes.at_any(|node| node == spec.id || shares(&node)))
     }
 }
 

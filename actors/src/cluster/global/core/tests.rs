@@ -20,6 +20,7 @@ fn node(id: u128, cpus: f64) -> NodeSpec {
         resources: ResourceSet::new().with(CPU, cpus),
         labels: BTreeMap::new(),
         object_store_bytes: 0,
+        shared_memory: None,
     }
 }
 
@@ -158,6 +159,17 @@ fn locality_wins_where_a_transfer_costs_more_than_the_wait() {
     // A GiB a second: the inputs would take 100 ms to node 3, where something is free.
     core.on_spilled(Millis(0), with_inputs(2, (1 << 30) / 10, 1_000));
     assert_eq!(placed(&mut core, 0), [(2, 1)]);
+}
+
+#[test]
+fn inputs_on_a_node_of_the_same_machine_are_near() {
+    let mut core = core(&[(1, 0.0), (2, 1.0)]);
+    for (id, memory) in [(2, 7), (3, 8), (4, 7)] {
+        core.on_node(NodeSpec { shared_memory: Some(memory), ..node(id, 1.0) });
+    }
+    core.on_load(NodeId(2), busy(20_000));
+    core.on_spilled(Millis(0), with_inputs(2, (1 << 30) / 10, 1_000));
+    assert_eq!(placed(&mut core, 0), [(4, 1)], "read in place, and free at once");
 }
 
 #[test]

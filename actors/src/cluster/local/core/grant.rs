@@ -7,7 +7,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use actinic_gcs::{resources::CPU, Millis, PlacementGroupId, Quantity, ResourceSet};
 
-use super::{bundles::group_of, Granted, Key, LocalCore, LocalEffect, RECALL_AFTER_MS};
+use super::{bundles::group_of, Granted, Key, LocalCore, LocalEffect, Wanted, RECALL_AFTER_MS};
 use crate::cluster::wire::{LeaseFor, LeaseId};
 
 /// A placement group, and which bundle of it.
@@ -117,6 +117,24 @@ impl LocalCore {
             }
         }
         true
+    }
+
+    /// Tells owners that hold leases here of their demands that hold none and cannot have any now: some of those leases may do
+    /// nothing.
+    pub(super) fn tell_who_is_short(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
+        let waits = |wanted: &Wanted| wanted.held == 0 && wanted.unmet() > 0;
+        let has_leases = |owner| self.of_process.range((owner, 0)..=(owner, u64::MAX)).next().is_some();
+        let changed = self.wanted.active().filter(|(key, wanted)| match wanted.is_short {
+            true => !waits(wanted),
+            false => waits(wanted) && has_leases(key.owner) && self.is_for_here(now, key, wanted),
+        });
+        for key in changed.map(|(key, _)| *key).collect::<Vec<Key>>() {
+            let Some(wanted) = self.wanted.change(&key) else { continue };
+            wanted.is_short = !wanted.is_short;
+            if wanted.is_short && !key.owner.is_manager() {
+                effects.push(LocalEffect::Short(key.owner, key.class));
+            }
+        }
     }
 
     /// For each demand that holds nothing for long, one lease of the one that holds the most is asked back.

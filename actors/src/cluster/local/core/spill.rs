@@ -40,8 +40,9 @@ impl LocalCore {
             return false;
         }
         let inputs = &wanted.work.inputs;
-        let home = inputs.home().filter(|home| self.peers.contains(home));
-        let saved = home.map_or(0, |home| inputs.at(home).saturating_sub(inputs.at(self.node)));
+        let in_place = |node: NodeId| node == self.node || self.neighbours.contains(&node);
+        let home = inputs.home().filter(|home| self.peers.contains(home) && !in_place(*home));
+        let saved = home.map_or(0, |home| inputs.at(home).saturating_sub(inputs.at_any(in_place)));
         let nearer = fetch_us(saved, self.bandwidth) >= FETCH_US_MIN;
         nearer || (wanted.spec.has_preference() && !wanted.spec.prefers(&self.labels))
     }

@@ -192,6 +192,46 @@ fn what_was_placed_here_long_ago_is_granted_nothing_more_though_it_holds_somethi
 }
 
 #[test]
+fn an_owner_hears_once_that_there_is_nothing_for_its_other_class() {
+    let mut kit = kit(2.0);
+    let first = needed(&kit.demand(0, 1, 1.0, 2));
+    first.iter().for_each(|number| kit.core.on_worker(lease(*number), process(1, 50), &mut kit.effects));
+    kit.pass(0);
+    let (owner, code) = (process(1, 1), code(process(1, 1)));
+    let other = |kit: &mut Kit, now, want, revision| {
+        let spec = ClassSpec { demand: ResourceSet::new().with(CPU, 0.5), ..ClassSpec::default() };
+        let (class, work) = (ClassId(7), Work::default());
+        let demand = Demand { class, spec, want, elsewhere: 0, work, revision };
+        kit.core.on_demand(Millis(now), owner, &code, demand, &mut kit.effects);
+        let short = |effect: &LocalEffect| matches!(effect, LocalEffect::Short(to, ClassId(7)) if *to == owner);
+        kit.pass(now).iter().filter(|effect| short(effect)).count()
+    };
+    assert_eq!(other(&mut kit, 1, 1, 100), 1);
+    assert_eq!(other(&mut kit, 2, 2, 101), 0, "it knows");
+    kit.core.on_return(lease(first[0]), &mut kit.effects);
+    assert_eq!(other(&mut kit, 3, 2, 102), 0);
+    // Somebody who holds nothing here could give nothing back.
+    kit.demand(4, 2, 1.0, 1);
+    assert!(!kit.pass(4).iter().any(|effect| matches!(effect, LocalEffect::Short(..))));
+}
+
+#[test]
+fn who_gives_a_lease_back_comes_last_for_the_next() {
+    let mut kit = kit(1.0);
+    kit.core.on_peer(NodeId(2));
+    // Placed here: that the first wants less is told by way of others.
+    kit.core.on_place(Millis(0), placed(process(2, 1), 1, 1));
+    let first = needed(&kit.pass(0));
+    kit.core.on_place(Millis(1), placed(process(2, 2), 1, 1));
+    assert!(needed(&kit.pass(1)).is_empty());
+    kit.core.on_return(lease(first[0]), &mut kit.effects);
+    let second = needed(&kit.pass(2));
+    kit.core.on_worker(lease(second[0]), process(1, 50), &mut kit.effects);
+    let granted = kit.pass(2);
+    assert!(matches!(granted[..], [LocalEffect::Grant { owner, .. }] if owner == process(2, 2)), "{granted:?}");
+}
+
+#[test]
 fn who_holds_nothing_for_long_gets_something_back_from_who_holds_most() {
     let mut kit = kit(2.0);
     let first = needed(&kit.demand(0, 1, 1.0, 2));

@@ -73,6 +73,7 @@ mod tests {
             resources: ResourceSet::new(),
             labels: BTreeMap::new(),
             object_store_bytes: 0,
+            shared_memory: None,
         };
         NodeInfo { spec, registered_at: Millis(0), state: NodeState::Alive }
     }

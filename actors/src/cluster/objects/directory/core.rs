@@ -8,10 +8,14 @@
 //! no node sends it more often than its place in the tree asks. A source that could not serve is not asked again by the same
 //! node as long as there is another.
 //!
-//! **Invariants:** no source serves more than [`PULLERS_MAX`]; nobody waits while a source is free; who is told of a source
-//! fetches from it until it says that it has the copy, failed, or needs none.
+//! Who has *near* nodes, of the same machine, reads their copy in place: that takes nobody's place in the tree, and it waits
+//! for the copy that one of them fetches rather than fetch another. So an object comes to a machine once.
+//!
+//! **Invariants:** no source serves more than [`PULLERS_MAX`]; nobody waits while a source is free, but for what comes to its
+//! machine; who is told of a source that is not near fetches from it until it says that it has the copy, failed, or needs
+//! none.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use actinic_gcs::NodeId;
 
@@ -41,6 +45,12 @@ pub enum DirectoryEffect {
     },
 }
 
+#[derive(Debug)]
+struct Waiting {
+    to: NodeId,
+    near: Vec<NodeId>,
+}
+
 #[derive(Debug, Default)]
 struct Object {
     /// References of this process to it.
@@ -48,7 +58,7 @@ struct Object {
     places: BTreeSet<NodeId>,
     /// Who fetches, and from where.
     fetching: BTreeMap<NodeId, NodeId>,
-    waiting: VecDeque<NodeId>,
+    waiting: Vec<Waiting>,
     /// Where each node could not fetch from.
     failed: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
@@ -79,18 +89,20 @@ impl DirectoryCore {
             return;
         }
         let Some(object) = self.objects.remove(&stored) else { return };
+        let waiting = object.waiting.into_iter().map(|waiting| waiting.to);
         let elsewhere: BTreeSet<NodeId> =
-            object.places.into_iter().chain(object.fetching.into_keys()).chain(object.waiting).collect();
+            object.places.into_iter().chain(object.fetching.into_keys()).chain(waiting).collect();
         let copies = elsewhere.into_iter().filter(|node| *node != stored.node);
         effects.extend(copies.map(|at| DirectoryEffect::Free { stored, at }));
     }
 
-    /// A node wants a copy; it could not have it from `failed`.
+    /// A node wants a copy; it could not have it from `failed`, and would read one in place that is `near`.
     pub fn on_locate(
         &mut self,
         stored: StoredId,
         to: NodeId,
         failed: Option<NodeId>,
+        near: Vec<NodeId>,
         effects: &mut Vec<DirectoryEffect>,
     ) {
         let Some(object) = self.objects.get_mut(&stored) else {
@@ -101,8 +113,9 @@ impl DirectoryCore {
         if let Some(failed) = failed {
             object.failed.entry(to).or_default().insert(failed);
         }
-        if !object.waiting.contains(&to) {
-            object.waiting.push_back(to);
+        match object.waiting.iter_mut().find(|waiting| waiting.to == to) {
+            Some(waiting) => waiting.near = near,
+            None => object.waiting.push(Waiting { to, near }),
         }
         pump(stored, object, effects);
     }
@@ -164,7 +177,10 @@ impl DirectoryCore {
             for place in &object.places {
                 let pullers = object.fetching.values().filter(|from| *from == place).count();
                 assert!(pullers <= PULLERS_MAX, "no source serves more than it may");
-                assert!(pullers == PULLERS_MAX || object.waiting.is_empty(), "nobody waits while a source is free");
+                let for_another =
+                    |waiting: &Waiting| waiting.near.iter().any(|node| object.fetching.contains_key(node));
+                let may_wait = pullers == PULLERS_MAX || object.waiting.iter().all(for_another);
+                assert!(may_wait, "nobody waits while a source is free");
             }
             assert!(!object.places.is_empty() || object.waiting.is_empty(), "nobody waits for what is lost");
         }
@@ -175,29 +191,38 @@ impl DirectoryCore {
 fn leave(object: &mut Object, node: NodeId) {
     object.places.remove(&node);
     object.fetching.remove(&node);
-    object.waiting.retain(|waiting| *waiting != node);
+    object.waiting.retain(|waiting| waiting.to != node);
     object.failed.remove(&node);
 }
 
-/// Gives sources to those who wait.
+/// Gives sources to those who wait, in the order in which they asked.
 fn pump(stored: StoredId, object: &mut Object, effects: &mut Vec<DirectoryEffect>) {
-    while let Some(to) = object.waiting.front().copied() {
+    let mut all = std::mem::take(&mut object.waiting);
+    all.retain(|Waiting { to, near }| {
+        let to = *to;
         if object.places.is_empty() {
-            object.waiting.pop_front();
             let from = Err("every node that had it is lost".to_owned());
             effects.push(DirectoryEffect::Source { stored, to, from });
-            continue;
+            return false;
         }
-        let pullers = |place: &NodeId| object.fetching.values().filter(|from| *from == place).count();
         let bad = object.failed.get(&to);
         let has_failed = |place: &NodeId| bad.is_some_and(|failed| failed.contains(place));
+        if let Some(beside) = near.iter().find(|node| object.places.contains(node) && !has_failed(node)) {
+            effects.push(DirectoryEffect::Source { stored, to, from: Ok(*beside) });
+            return false;
+        }
+        if near.iter().any(|node| object.fetching.contains_key(node)) {
+            return true;
+        }
+        let pullers = |place: &NodeId| object.fetching.values().filter(|from| *from == place).count();
         let free = object.places.iter().filter(|place| **place != to && pullers(place) < PULLERS_MAX);
         let best = free.min_by_key(|place| (has_failed(place), pullers(place))).copied();
-        let Some(best) = best else { return };
-        object.waiting.pop_front();
+        let Some(best) = best else { return true };
         object.fetching.insert(to, best);
         effects.push(DirectoryEffect::Source { stored, to, from: Ok(best) });
-    }
+        false
+    });
+    object.waiting = all;
 }
 
 #[cfg(test)]

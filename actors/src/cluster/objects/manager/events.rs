@@ -14,6 +14,7 @@ use crate::{
         objects::{
             pull::{core::Chunk, intake::Came},
             streams,
+            table::core::Reader,
             wire::{ObjectAsk, ObjectFigures, ObjectFrame, StoredId},
         },
         wire::ProcessId,
@@ -31,6 +32,8 @@ pub enum ObjectEvent {
     Frame(ObjectFrame),
     /// A process, of this node or another, has ended, and all that it said has been heard.
     ProcessGone(ProcessId),
+    /// A node of the same machine is connected.
+    Neighbour(NodeId),
     /// A node has ended.
     NodeGone(NodeId),
 }
@@ -67,7 +70,7 @@ pub(super) struct RoomFound {
 #[rtype(result = "()")]
 pub(super) struct ViewFound {
     pub(super) stored: StoredId,
-    pub(super) process: ProcessId,
+    pub(super) reader: Reader,
     pub(super) request: u64,
     pub(super) view: Result<SharedView, String>,
 }
@@ -97,8 +100,10 @@ impl Handler<ObjectEvent> for ObjectManager {
             ObjectEvent::Ask(process, ask) => return self.asked(process, ask, ctx),
             ObjectEvent::Frame(frame) => return self.told(frame, ctx),
             ObjectEvent::ProcessGone(process) => self.table.on_process_gone(now, process, &mut effects),
+            ObjectEvent::Neighbour(node) => self.pulls.on_neighbour(node),
             ObjectEvent::NodeGone(node) => {
                 self.sources.remove(&node);
+                self.borrower_gone(node);
                 self.table.on_node_gone(now, node, &mut effects);
                 let mut pulling = Vec::new();
                 self.pulls.on_node_gone(node, &mut pulling);

@@ -15,7 +15,11 @@ impl ObjectManager {
     pub(super) fn carry_out_pulls(&mut self, effects: Vec<PullEffect>, ctx: &mut Context<Self>) {
         for effect in effects {
             match effect {
-                PullEffect::Locate { stored, owner, failed } => self.locate(stored, owner, failed, ctx),
+                PullEffect::Locate { stored, owner, failed, near } => self.locate(stored, owner, (failed, near), ctx),
+                PullEffect::Borrow(stored, from) => self.borrow(stored, from),
+                PullEffect::Borrowed(stored, from) => self.borrowed(stored, from, ctx),
+                PullEffect::Return(stored, from) => self.give_back(stored, from),
+                PullEffect::GiveBack(stored) => drop(self.fillings.remove(&stored)),
                 PullEffect::Reserve(stored, bytes) => self.reserve(For::Pull(stored), bytes, ctx),
                 PullEffect::Fetch(chunk, source) => self.fetch(chunk, source, ctx),
                 PullEffect::Complete(stored, owner) => self.complete(stored, owner, ctx),
@@ -32,10 +36,16 @@ impl ObjectManager {
         }
     }
 
-    fn locate(&mut self, stored: StoredId, owner: ProcessId, failed: Option<NodeId>, ctx: &mut Context<Self>) {
+    fn locate(
+        &mut self,
+        stored: StoredId,
+        owner: ProcessId,
+        (failed, near): (Option<NodeId>, Vec<NodeId>),
+        ctx: &mut Context<Self>,
+    ) {
         let me = self.shared.spec.id;
         if self.is_connected(owner.node) {
-            return self.tell(owner, ObjectNews::Locate { stored, to: me, failed });
+            return self.tell(owner, ObjectNews::Locate { stored, to: me, failed, near });
         }
         let mut pulling = Vec::new();
         let why = "the node of its owner, which knows where it is, is not connected".to_owned();

@@ -7,19 +7,26 @@
 //! ([`PullLimits::admitted_bytes_max`], and one pull at the least), so that pulls never ask the store for more than it can
 //! give; what is under way on sockets is bounded by [`PullLimits::chunks_max`] for the node, and shared by its pulls in turn.
 //!
+//! What a *neighbour* has, a node of the same machine, is borrowed instead: it takes no room and no chunk is sent. The node
+//! where an object was sealed is asked at once, if it is a neighbour; others as the owner names them. Who does not lend is a
+//! source like any other.
+//!
 //! **Invariants:** each chunk is fetched until it has come once, and never twice at a time; an object is complete when all
-//! its chunks have come; a source that failed is told of before another is asked for.
+//! its chunks have come; a source that failed is told of before another is asked for; a loan that comes too late is returned.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use actinic_gcs::NodeId;
 
+use super::super::table::core::Lender;
 use crate::cluster::{objects::wire::StoredId, wire::ProcessId};
 
 /// Bytes of a chunk, but for the last.
 pub const CHUNK_BYTES: u64 = 4 << 20;
 /// How often the chunks of one pull may fail before it is given up.
 pub const FAILURES_MAX: u32 = 16;
+/// Neighbours of which an owner is told.
+pub const NEAR_MAX: usize = 16;
 
 /// What a node allows itself.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +61,17 @@ pub enum PullEffect {
         owner: ProcessId,
         /// Where it could not be had.
         failed: Option<NodeId>,
+        /// Whose copy would be read in place.
+        near: Vec<NodeId>,
     },
+    /// Ask a neighbour to lend it; answered by [`PullCore::on_lent`].
+    Borrow(StoredId, Lender),
+    /// It is lent.
+    Borrowed(StoredId, Lender),
+    /// It was lent too late.
+    Return(StoredId, Lender),
+    /// Its room is not needed.
+    GiveBack(StoredId),
     /// Find room; answered by [`PullCore::on_room`].
     Reserve(StoredId, u64),
     /// Fetch a chunk; answered by [`PullCore::on_chunk`].
@@ -79,6 +96,16 @@ struct Pull {
     missing: BTreeSet<u64>,
     under_way: BTreeMap<u64, NodeId>,
     failures: u32,
+    /// Who was asked to lend it.
+    borrowing: Option<NodeId>,
+    /// It was not lent, so it is fetched.
+    far: bool,
+}
+
+impl Pull {
+    fn is_begun(&self) -> bool {
+        !self.under_way.is_empty() || (self.missing.len() as u64) < self.bytes.max(1).div_ceil(CHUNK_BYTES)
+    }
 }
 
 /// The state.
@@ -86,6 +113,8 @@ struct Pull {
 pub struct PullCore {
     limits: PullLimits,
     pulls: BTreeMap<StoredId, Pull>,
+    /// Nodes of the same machine.
+    neighbours: BTreeSet<NodeId>,
     /// Pulls that wait to be admitted.
     queue: VecDeque<StoredId>,
     /// Pulls that have chunks to fetch, in turn.
@@ -99,11 +128,22 @@ impl PullCore {
     /// Of a node that fetches nothing.
     #[must_use]
     pub fn new(limits: PullLimits) -> Self {
-        let (pulls, queue, turns) = (BTreeMap::new(), VecDeque::new(), VecDeque::new());
-        Self { limits, pulls, queue, turns, admitted_bytes: 0, chunks: 0, next: 1 }
+        let (pulls, neighbours) = (BTreeMap::new(), BTreeSet::new());
+        let (queue, turns) = (VecDeque::new(), VecDeque::new());
+        Self { limits, pulls, neighbours, queue, turns, admitted_bytes: 0, chunks: 0, next: 1 }
     }
 
     // --- events ----------------------------------------------------------------------------------------------------
+
+    /// A node of the same machine is connected.
+    pub fn on_neighbour(&mut self, node: NodeId) {
+        self.neighbours.insert(node);
+    }
+
+    /// A neighbour's memory cannot be mapped here.
+    pub fn on_stranger(&mut self, node: NodeId) {
+        self.neighbours.remove(&node);
+    }
 
     /// An object is wanted here.
     pub fn on_wanted(&mut self, stored: StoredId, owner: ProcessId, bytes: u64, effects: &mut Vec<PullEffect>) {
@@ -123,15 +163,37 @@ impl PullCore {
             missing,
             under_way: BTreeMap::new(),
             failures: 0,
+            borrowing: None,
+            far: false,
         };
         self.pulls.insert(stored, pull);
+        if self.neighbours.contains(&stored.node) {
+            return self.borrow(stored, stored.node, effects);
+        }
         self.queue.push_back(stored);
         self.admit(effects);
     }
 
+    /// A neighbour's answer.
+    pub fn on_lent(&mut self, stored: StoredId, from: Lender, lends: bool, effects: &mut Vec<PullEffect>) {
+        let asked = self.pulls.get(&stored);
+        if !asked.is_some_and(|pull| pull.number == from.number && pull.borrowing == Some(from.node)) {
+            if lends {
+                effects.push(PullEffect::Return(stored, from));
+            }
+            return;
+        }
+        if lends {
+            self.pulls.remove(&stored);
+            return effects.push(PullEffect::Borrowed(stored, from));
+        }
+        self.fetch_after_all(stored, effects);
+    }
+
     /// Nobody wants it any more.
     pub fn on_unwanted(&mut self, stored: StoredId, effects: &mut Vec<PullEffect>) {
-        if let Some(owner) = self.remove(stored) {
+        let asked_owner = self.pulls.get(&stored).is_some_and(|pull| pull.borrowing.is_none());
+        if let Some(owner) = self.remove(stored).filter(|_| asked_owner) {
             effects.push(PullEffect::GaveUp(stored, owner));
         }
         self.admit(effects);
@@ -142,6 +204,14 @@ impl PullCore {
     pub fn on_source(&mut self, stored: StoredId, from: Result<NodeId, String>, effects: &mut Vec<PullEffect>) {
         let Some(pull) = self.pulls.get_mut(&stored) else { return };
         match from {
+            Ok(node) if self.neighbours.contains(&node) && !pull.far && !pull.is_begun() => {
+                (pull.admitted, pull.has_room) = (false, false);
+                self.admitted_bytes -= pull.bytes;
+                self.turns.retain(|turn| *turn != stored);
+                effects.push(PullEffect::GiveBack(stored));
+                self.borrow(stored, node, effects);
+                self.admit(effects);
+            }
             Ok(node) => {
                 pull.source = Some(node);
                 self.pump(effects);
@@ -156,8 +226,8 @@ impl PullCore {
         match found {
             Ok(()) => {
                 pull.has_room = true;
-                let (owner, failed) = (pull.owner, None);
-                effects.push(PullEffect::Locate { stored, owner, failed });
+                let (owner, failed, near) = (pull.owner, None, near(&self.neighbours, pull));
+                effects.push(PullEffect::Locate { stored, owner, failed, near });
                 self.turns.push_back(stored);
                 self.pump(effects);
             }
@@ -191,10 +261,31 @@ impl PullCore {
         for stored in from_it {
             self.lost(stored, node, effects);
         }
+        self.neighbours.remove(&node);
+        let lends = |pull: &Pull| pull.borrowing == Some(node);
+        let lent: Vec<StoredId> =
+            self.pulls.iter().filter(|(_, pull)| lends(pull)).map(|(stored, _)| *stored).collect();
+        for stored in lent {
+            self.fetch_after_all(stored, effects);
+        }
         self.pump(effects);
     }
 
     // --- decisions -------------------------------------------------------------------------------------------------
+
+    fn borrow(&mut self, stored: StoredId, from: NodeId, effects: &mut Vec<PullEffect>) {
+        let Some(pull) = self.pulls.get_mut(&stored) else { return };
+        pull.borrowing = Some(from);
+        effects.push(PullEffect::Borrow(stored, Lender { node: from, number: pull.number }));
+    }
+
+    /// Nobody lends it.
+    fn fetch_after_all(&mut self, stored: StoredId, effects: &mut Vec<PullEffect>) {
+        let Some(pull) = self.pulls.get_mut(&stored) else { return };
+        (pull.borrowing, pull.far) = (None, true);
+        self.queue.push_back(stored);
+        self.admit(effects);
+    }
 
     /// Another source is asked for, once a source.
     fn lost(&mut self, stored: StoredId, source: NodeId, effects: &mut Vec<PullEffect>) {
@@ -208,7 +299,8 @@ impl PullCore {
             let why = format!("its bytes could not be fetched in {FAILURES_MAX} attempts; is the network sound?");
             return self.fail(stored, why, effects);
         }
-        effects.push(PullEffect::Locate { stored, owner: pull.owner, failed: Some(source) });
+        let (owner, failed, near) = (pull.owner, Some(source), near(&self.neighbours, pull));
+        effects.push(PullEffect::Locate { stored, owner, failed, near });
     }
 
     fn fail(&mut self, stored: StoredId, why: String, effects: &mut Vec<PullEffect>) {
@@ -299,8 +391,15 @@ impl PullCore {
             assert!(pull.under_way.keys().all(|chunk| !pull.missing.contains(chunk)), "no chunk is fetched twice");
             assert!(pull.admitted || (!pull.has_room && pull.under_way.is_empty()), "what waits takes nothing");
             assert!(!pull.missing.is_empty() || !pull.under_way.is_empty(), "what is complete is no pull");
+            assert!(pull.borrowing.is_none() || (!pull.admitted && !pull.is_begun()), "what is borrowed takes nothing");
         }
     }
+}
+
+/// Whose copy a pull would rather read in place.
+fn near(neighbours: &BTreeSet<NodeId>, pull: &Pull) -> Vec<NodeId> {
+    let wanted = !pull.far && !pull.is_begun();
+    neighbours.iter().filter(|_| wanted).take(NEAR_MAX).copied().collect()
 }
 
 #[cfg(test)]

@@ -7,19 +7,38 @@
 //! and which *claims* it. In between the pass keeps it, since the two tell of it on different ways, in any order. A copy is
 //! kept until its owner frees it, or room is short. What is *pinned* stays whatever else happens: somebody reads it.
 //!
+//! What a node of the same machine has is not copied but *borrowed*: it is pinned there, for this node, and read where it is.
+//! The loan is returned once nobody has read it for a while ([`LOAN_IDLE_MS`]). When the lender is lost, whoever reads goes on
+//! to read, since the memory lives as long as it is mapped; nobody else is let in.
+//!
 //! **Invariants:** an object is freed once, when nobody holds, is passed or pins it; what a process held, reserved, pinned
-//! or waited for goes with it; a pass whose giver is gone ends after [`PASS_MS_MAX`] if nobody claims it.
+//! or waited for goes with it; a pass whose giver is gone ends after [`PASS_MS_MAX`] if nobody claims it; what is borrowed is
+//! not lent on; each loan is returned once, unless the lender is lost.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use actinic_gcs::{Millis, NodeId};
 
-use crate::cluster::{objects::wire::StoredId, wire::ProcessId};
+use crate::cluster::{
+    objects::wire::{Loan, StoredId},
+    wire::ProcessId,
+};
 
 /// How long an object that was passed by a process that has ended waits to be claimed.
 pub const PASS_MS_MAX: u64 = 10_000;
+/// How long a loan is kept that nobody reads: tasks that read the same follow each other.
+pub const LOAN_IDLE_MS: u64 = 100;
 /// Processes that are remembered after their end, so that what comes late on their behalf is not kept.
 const GONE_MAX: usize = 4_096;
+
+/// Who reads an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reader {
+    /// A process of this node.
+    Process(ProcessId),
+    /// Processes of another node, which has borrowed it.
+    Loan(Loan),
+}
 
 /// What the shell is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,21 +47,23 @@ pub enum TableEffect {
     Seal(StoredId),
     /// Room is not needed.
     DropRoom(StoredId),
-    /// Pin it for a process and tell it where it is.
+    /// Pin it for a reader and tell it where it is.
     Pin {
         /// Which.
         stored: StoredId,
         /// For whom.
-        process: ProcessId,
-        /// The process's number for it.
+        reader: Reader,
+        /// The reader's number for it.
         request: u64,
     },
-    /// Drop one pin of a process.
-    Unpin(StoredId, ProcessId),
-    /// Tell a process that there is nothing to read.
+    /// Drop one pin of a reader.
+    Unpin(StoredId, Reader),
+    /// Tell a reader that there is nothing to read.
     Refuse {
+        /// Of what.
+        stored: StoredId,
         /// Whom.
-        process: ProcessId,
+        reader: Reader,
         /// Its number.
         request: u64,
         /// Why.
@@ -68,6 +89,26 @@ pub enum TableEffect {
         /// Whom.
         owner: ProcessId,
     },
+    /// Forget where it was that was borrowed, and tell the lender.
+    Return(StoredId, Lender),
+    /// Forget where it was: the lender is lost.
+    Lost(StoredId),
+}
+
+/// From whom something is borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lender {
+    /// Which node.
+    pub node: NodeId,
+    /// This node's number for the loan.
+    pub number: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Borrowed {
+    from: Lender,
+    /// Since when nobody has been seen to read it.
+    idle_since: Option<Millis>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,10 +139,12 @@ struct Entry {
     passed: Vec<Passed>,
     /// Claims that came before their passes.
     early: BTreeMap<ProcessId, u32>,
-    pins: BTreeMap<ProcessId, u32>,
-    waiting: Vec<(ProcessId, u64)>,
+    pins: BTreeMap<Reader, u32>,
+    waiting: Vec<(Reader, u64)>,
     /// A copy that its owner needs no more.
     unneeded: bool,
+    /// It lies in another node's memory.
+    borrowed: Option<Borrowed>,
     last_used: u64,
 }
 
@@ -117,6 +160,7 @@ impl Entry {
             pins: BTreeMap::new(),
             waiting: Vec::new(),
             unneeded: false,
+            borrowed: None,
             last_used: 0,
         }
     }
@@ -129,6 +173,8 @@ pub struct TableCore {
     next: u64,
     uses: u64,
     entries: BTreeMap<StoredId, Entry>,
+    /// Pins of what was borrowed from a node that is lost.
+    orphans: BTreeMap<(StoredId, ProcessId), u32>,
     gone: VecDeque<ProcessId>,
 }
 
@@ -136,7 +182,7 @@ impl TableCore {
     /// Of the node `me`.
     #[must_use]
     pub fn new(me: NodeId) -> Self {
-        Self { me, next: 1, uses: 0, entries: BTreeMap::new(), gone: VecDeque::new() }
+        Self { me, next: 1, uses: 0, entries: BTreeMap::new(), orphans: BTreeMap::new(), gone: VecDeque::new() }
     }
 
     // --- writers ---------------------------------------------------------------------------------------------------
@@ -231,34 +277,67 @@ impl TableCore {
             return;
         }
         self.uses += 1;
-        let here = stored.node == self.me;
+        let (here, reader) = (stored.node == self.me, Reader::Process(process));
         let Some(entry) = self.entries.get_mut(&stored) else {
             if here {
-                let why = "it has been freed: nobody holds it any more".to_owned();
-                return effects.push(TableEffect::Refuse { process, request, why });
+                let why = FREED.to_owned();
+                return effects.push(TableEffect::Refuse { stored, reader, request, why });
             }
             if self.gone.contains(&owner) {
                 let why = "its owner has ended, and nobody else knows where it is".to_owned();
-                return effects.push(TableEffect::Refuse { process, request, why });
+                return effects.push(TableEffect::Refuse { stored, reader, request, why });
             }
             let mut entry = Entry::new(Phase::Pulling, owner, bytes);
-            entry.waiting.push((process, request));
+            entry.waiting.push((reader, request));
             self.entries.insert(stored, entry);
             return effects.push(TableEffect::Pull { stored, owner, bytes });
         };
         entry.last_used = self.uses;
         if entry.phase == Phase::Sealed {
-            *entry.pins.entry(process).or_insert(0) += 1;
-            return effects.push(TableEffect::Pin { stored, process, request });
+            return pinned(stored, entry, reader, request, effects);
         }
-        entry.waiting.push((process, request));
+        entry.waiting.push((reader, request));
+    }
+
+    /// A node of the same machine wants to read it here.
+    pub fn on_borrow(&mut self, stored: StoredId, loan: Loan, effects: &mut Vec<TableEffect>) {
+        self.uses += 1;
+        let (reader, request) = (Reader::Loan(loan), loan.number);
+        let why = match self.entries.get_mut(&stored) {
+            None => FREED,
+            Some(Entry { borrowed: Some(_), .. }) => "it is borrowed here as well",
+            Some(Entry { phase: Phase::Pulling, .. }) => "it is not here yet",
+            Some(entry) => {
+                entry.last_used = self.uses;
+                if entry.phase == Phase::Sealed {
+                    return pinned(stored, entry, reader, request, effects);
+                }
+                return entry.waiting.push((reader, request));
+            }
+        };
+        effects.push(TableEffect::Refuse { stored, reader, request, why: why.to_owned() });
+    }
+
+    /// A node needs a loan no more.
+    pub fn on_return(&mut self, stored: StoredId, loan: Loan, effects: &mut Vec<TableEffect>) {
+        let Some(entry) = self.entries.get_mut(&stored) else { return };
+        let reader = Reader::Loan(loan);
+        entry.waiting.retain(|(waiting, _)| *waiting != reader);
+        self.unpin(stored, reader, effects);
     }
 
     /// A process has dropped a view.
     pub fn on_unpin(&mut self, stored: StoredId, process: ProcessId, effects: &mut Vec<TableEffect>) {
+        // Which of its views it was is not known: what is kept for too long does no harm.
+        if !one_less(&mut self.orphans, (stored, process)) {
+            self.unpin(stored, Reader::Process(process), effects);
+        }
+    }
+
+    fn unpin(&mut self, stored: StoredId, reader: Reader, effects: &mut Vec<TableEffect>) {
         let Some(entry) = self.entries.get_mut(&stored) else { return };
-        if one_less(&mut entry.pins, process) {
-            effects.push(TableEffect::Unpin(stored, process));
+        if one_less(&mut entry.pins, reader) {
+            effects.push(TableEffect::Unpin(stored, reader));
         }
         self.free_if_done(stored, effects);
     }
@@ -271,6 +350,14 @@ impl TableCore {
         entry.phase = Phase::Sealed;
         self.uses += 1;
         entry.last_used = self.uses;
+        self.answer_waiting(stored, effects);
+    }
+
+    /// A node of the same machine lends it.
+    pub fn on_lent(&mut self, stored: StoredId, from: Lender, effects: &mut Vec<TableEffect>) {
+        let Some(entry) = self.entries.get_mut(&stored).filter(|entry| entry.phase == Phase::Pulling) else { return };
+        entry.phase = Phase::Sealed;
+        entry.borrowed = Some(Borrowed { from, idle_since: None });
         self.answer_waiting(stored, effects);
     }
 
@@ -292,8 +379,8 @@ impl TableCore {
     pub fn on_short(&mut self, bytes: u64, effects: &mut Vec<TableEffect>) {
         let me = self.me;
         let idle = |(stored, entry): (&StoredId, &Entry)| {
-            let copy = stored.node != me && entry.phase == Phase::Sealed && entry.pins.is_empty();
-            copy.then_some((entry.last_used, *stored, entry.bytes))
+            let copy = stored.node != me && entry.phase == Phase::Sealed && entry.borrowed.is_none();
+            (copy && entry.pins.is_empty()).then_some((entry.last_used, *stored, entry.bytes))
         };
         let mut idle: Vec<_> = self.entries.iter().filter_map(idle).collect();
         idle.sort_unstable();
@@ -317,28 +404,51 @@ impl TableCore {
             self.gone.pop_front();
         }
         self.gone.push_back(process);
-        self.forget(|other| other == process, now, effects);
+        self.orphans.retain(|(_, other), _| *other != process);
+        self.forget(|other| other == process, None, now, effects);
     }
 
     /// A node has ended, and all its processes with it.
     pub fn on_node_gone(&mut self, now: Millis, node: NodeId, effects: &mut Vec<TableEffect>) {
-        self.forget(|process| process.node == node, now, effects);
+        let lent = |entry: &Entry| entry.borrowed.is_some_and(|borrowed| borrowed.from.node == node);
+        let lost: Vec<StoredId> =
+            self.entries.iter().filter(|(_, entry)| lent(entry)).map(|(stored, _)| *stored).collect();
+        for stored in lost {
+            let Some(entry) = self.entries.remove(&stored) else { continue };
+            for (reader, pins) in entry.pins {
+                if let Reader::Process(process) = reader {
+                    *self.orphans.entry((stored, process)).or_insert(0) += pins;
+                }
+            }
+            effects.push(TableEffect::Lost(stored));
+        }
+        self.forget(|process| process.node == node, Some(node), now, effects);
     }
 
-    fn forget(&mut self, gone: impl Fn(ProcessId) -> bool, now: Millis, effects: &mut Vec<TableEffect>) {
+    fn forget(
+        &mut self,
+        gone: impl Fn(ProcessId) -> bool,
+        node: Option<NodeId>,
+        now: Millis,
+        effects: &mut Vec<TableEffect>,
+    ) {
+        let reads_no_more = |reader: Reader| match reader {
+            Reader::Process(process) => gone(process),
+            Reader::Loan(loan) => Some(loan.to) == node,
+        };
         let all: Vec<StoredId> = self.entries.keys().copied().collect();
         for stored in all {
             let Some(entry) = self.entries.get_mut(&stored) else { continue };
-            entry.waiting.retain(|(process, _)| !gone(*process));
+            entry.waiting.retain(|(reader, _)| !reads_no_more(*reader));
             entry.holds.retain(|process, _| !gone(*process));
             entry.passed.retain(|passed| !gone(passed.to));
             for passed in entry.passed.iter_mut().filter(|passed| gone(passed.by) && passed.ends.is_none()) {
                 passed.ends = Some(Millis(now.0 + PASS_MS_MAX));
             }
-            let pinning: Vec<ProcessId> = entry.pins.keys().copied().filter(|process| gone(*process)).collect();
-            for process in pinning {
-                let pins = entry.pins.remove(&process).unwrap_or(0);
-                effects.extend((0..pins).map(|_| TableEffect::Unpin(stored, process)));
+            let pinning: Vec<Reader> = entry.pins.keys().copied().filter(|reader| reads_no_more(*reader)).collect();
+            for reader in pinning {
+                let pins = entry.pins.remove(&reader).unwrap_or(0);
+                effects.extend((0..pins).map(|_| TableEffect::Unpin(stored, reader)));
             }
             let of_the_gone = gone(entry.owner);
             match entry.phase {
@@ -357,8 +467,9 @@ impl TableCore {
         }
     }
 
-    /// Time has passed: passes that nobody claims end.
+    /// Time has passed: passes that nobody claims end, and loans that nobody reads.
     pub fn on_time(&mut self, now: Millis, effects: &mut Vec<TableEffect>) {
+        self.return_idle(now, effects);
         let over = |passed: &Passed| passed.ends.is_some_and(|ends| now >= ends);
         let late: Vec<StoredId> =
             self.entries.iter().filter(|(_, entry)| entry.passed.iter().any(over)).map(|(stored, _)| *stored).collect();
@@ -370,20 +481,35 @@ impl TableCore {
         }
     }
 
+    fn return_idle(&mut self, now: Millis, effects: &mut Vec<TableEffect>) {
+        self.entries.retain(|stored, entry| {
+            let Some(borrowed) = &mut entry.borrowed else { return true };
+            if !entry.pins.is_empty() {
+                borrowed.idle_since = None;
+                return true;
+            }
+            let since = *borrowed.idle_since.get_or_insert(now);
+            let over = now.0 >= since.0 + LOAN_IDLE_MS;
+            if over {
+                effects.push(TableEffect::Return(*stored, borrowed.from));
+            }
+            !over
+        });
+    }
+
     // --- decisions -------------------------------------------------------------------------------------------------
 
     fn answer_waiting(&mut self, stored: StoredId, effects: &mut Vec<TableEffect>) {
         let Some(entry) = self.entries.get_mut(&stored) else { return };
-        for (process, request) in std::mem::take(&mut entry.waiting) {
-            *entry.pins.entry(process).or_insert(0) += 1;
-            effects.push(TableEffect::Pin { stored, process, request });
+        for (reader, request) in std::mem::take(&mut entry.waiting) {
+            pinned(stored, entry, reader, request, effects);
         }
     }
 
     fn drop_unsealed(&mut self, stored: StoredId, why: &str, effects: &mut Vec<TableEffect>) {
         let Some(entry) = self.entries.remove(&stored) else { return };
-        for (process, request) in entry.waiting {
-            effects.push(TableEffect::Refuse { process, request, why: why.to_owned() });
+        for (reader, request) in entry.waiting {
+            effects.push(TableEffect::Refuse { stored, reader, request, why: why.to_owned() });
         }
     }
 
@@ -394,17 +520,20 @@ impl TableCore {
             false => !entry.unneeded,
         };
         if !needed && entry.pins.is_empty() {
-            self.entries.remove(&stored);
-            effects.push(TableEffect::Free(stored));
+            let borrowed = self.entries.remove(&stored).and_then(|entry| entry.borrowed);
+            effects.push(match borrowed {
+                Some(borrowed) => TableEffect::Return(stored, borrowed.from),
+                None => TableEffect::Free(stored),
+            });
         }
     }
 
     // --- getters ---------------------------------------------------------------------------------------------------
 
-    /// Whether a process pins it.
+    /// Whether a reader pins it.
     #[must_use]
-    pub fn is_pinned_by(&self, stored: StoredId, process: ProcessId) -> bool {
-        self.entries.get(&stored).is_some_and(|entry| entry.pins.contains_key(&process))
+    pub fn is_pinned_by(&self, stored: StoredId, reader: Reader) -> bool {
+        self.entries.get(&stored).is_some_and(|entry| entry.pins.contains_key(&reader))
     }
 
     /// Objects and reserved room.
@@ -438,14 +567,30 @@ impl TableCore {
                 }
                 Phase::Sealed => assert!(!entry.unneeded || !entry.pins.is_empty(), "what nobody needs is freed"),
             }
-            let known_gone = |process: &&ProcessId| self.gone.contains(process);
-            assert!(!entry.pins.keys().chain(entry.holds.keys()).any(|p| known_gone(&p)), "the gone keep nothing");
+            let readers = entry.pins.keys().filter_map(|reader| match reader {
+                Reader::Process(process) => Some(process),
+                Reader::Loan(_) => None,
+            });
+            let mut keepers = readers.chain(entry.holds.keys());
+            assert!(!keepers.any(|process| self.gone.contains(process)), "the gone keep nothing");
+            if entry.borrowed.is_some() {
+                assert!(!primary && entry.phase == Phase::Sealed, "what is borrowed is another's, and there");
+                let lent_on = entry.pins.keys().any(|reader| matches!(reader, Reader::Loan(_)));
+                assert!(!lent_on, "what is borrowed is not lent on");
+            }
         }
     }
 }
 
+const FREED: &str = "it has been freed: nobody holds it any more";
+
+fn pinned(stored: StoredId, entry: &mut Entry, reader: Reader, request: u64, effects: &mut Vec<TableEffect>) {
+    *entry.pins.entry(reader).or_insert(0) += 1;
+    effects.push(TableEffect::Pin { stored, reader, request });
+}
+
 /// One less of what `who` has; whether there was any.
-fn one_less(counts: &mut BTreeMap<ProcessId, u32>, who: ProcessId) -> bool {
+fn one_less<K: Ord>(counts: &mut BTreeMap<K, u32>, who: K) -> bool {
     match counts.get_mut(&who) {
         None => return false,
         Some(1) => drop(counts.remove(&who)),

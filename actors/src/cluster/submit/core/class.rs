@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use actinic_gcs::NodeId;
+
 use super::{
     held::{Held, Slot},
     pace::Pace,
@@ -31,6 +33,8 @@ pub(super) struct Class<T> {
     pub(super) told_elsewhere: u32,
     /// Why none of it will ever run again.
     pub(super) over: Option<&'static str>,
+    /// Which node was short for it, since it had a lease last.
+    pub(super) short_at: Option<NodeId>,
     /// Whether something has changed since what is wanted was looked at.
     pub(super) is_touched: bool,
 }
@@ -48,6 +52,7 @@ impl<T> Class<T> {
             told: 0,
             told_elsewhere: 0,
             over: None,
+            short_at: None,
             is_touched: false,
         }
     }

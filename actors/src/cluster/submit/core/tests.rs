@@ -87,6 +87,34 @@ impl Kit {
 }
 
 #[test]
+fn an_idle_lease_goes_back_where_its_node_is_short_for_another_class() {
+    let mut kit = kit();
+    (1..=3).for_each(|number| kit.grant(number));
+    kit.submit(0..1);
+    let spec = |name, units| ClassSpec { demand: ResourceSet::new().with(name, units), ..ClassSpec::default() };
+    let (other, elsewhere) = (kit.core.class(&spec(CPU, 0.5)), kit.core.class(&spec("tpu", 1.0)));
+    for (class, task) in [(other, 10), (elsewhere, 11)] {
+        kit.core.on_submit(class, Job(task, true), &mut kit.effects);
+    }
+    kit.take();
+    let returned = |effects: Vec<SubmitEffect<Job>>| {
+        let lease = |effect| if let SubmitEffect::Return(lease) = effect { Some(lease.number) } else { None };
+        effects.into_iter().filter_map(lease).collect::<Vec<u64>>()
+    };
+    kit.core.on_short(elsewhere, NodeId(1), &mut kit.effects);
+    kit.core.on_short(other, NodeId(2), &mut kit.effects);
+    assert_eq!(returned(kit.take()), [0; 0], "nothing is idle that they could have");
+    kit.core.on_short(other, NodeId(1), &mut kit.effects);
+    assert_eq!(returned(kit.take()), [2], "as much as it wants, and nothing that is busy");
+    kit.done(1, 0, 5);
+    assert_eq!(returned(kit.take()), [1], "it is idle now, and the other still waits");
+    kit.core.on_granted(Millis(1), other, lease(4), worker(4), &mut kit.effects);
+    kit.submit(1..2);
+    kit.done(3, 1, 5);
+    assert_eq!(returned(kit.take()), [0; 0], "nobody waits any more");
+}
+
+#[test]
 fn a_batch_of_tasks_makes_one_demand() {
     let mut kit = kit();
     kit.submit(0..100);

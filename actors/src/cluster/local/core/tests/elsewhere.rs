@@ -31,6 +31,15 @@ fn what_inputs_weigh_is_how_long_they_would_be_on_their_way() {
 }
 
 #[test]
+fn inputs_on_a_node_of_the_same_machine_are_as_good_as_here() {
+    let mut kit = kit(4.0);
+    kit.core.on_peer(NodeId(2));
+    kit.core.on_neighbour(NodeId(2));
+    kit.work.inputs = InputBytes::new(100 << 20, [(NodeId(2), 100 << 20)]);
+    assert_eq!(needed(&kit.demand(0, 1, 1.0, 1)).len(), 1);
+}
+
+#[test]
 fn inputs_on_a_node_that_is_gone_hold_nobody_up() {
     let mut kit = kit(4.0);
     kit.core.on_peer(NodeId(3));

@@ -30,7 +30,13 @@ impl Bench {
     }
 
     fn locate(&mut self, to: u128, failed: Option<u128>) -> Vec<(u128, Option<u128>)> {
-        self.act(|core, effects| core.on_locate(STORED, node(to), failed.map(node), effects))
+        self.act(|core, effects| core.on_locate(STORED, node(to), failed.map(node), vec![], effects))
+    }
+
+    /// It is wanted by a node that has others beside it.
+    fn locate_beside(&mut self, to: u128, failed: Option<u128>, near: &[u128]) -> Vec<(u128, Option<u128>)> {
+        let near: Vec<NodeId> = near.iter().copied().map(node).collect();
+        self.act(|core, effects| core.on_locate(STORED, node(to), failed.map(node), near, effects))
     }
 
     fn copied(&mut self, at: u128) -> Vec<(u128, Option<u128>)> {
@@ -94,4 +100,27 @@ fn freeing_tells_every_copy_and_whoever_fetches_one() {
     assert!(bench.0.is_empty());
     assert_eq!(bench.locate(4, None), [(4, None)]);
     assert_eq!(bench.copied(3), [(3, None)], "a copy that came late is freed as well");
+}
+
+#[test]
+fn a_node_waits_for_the_copy_that_comes_to_its_machine() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.locate_beside(2, None, &[3]), [(2, Some(1))]);
+    assert_eq!(bench.locate_beside(3, None, &[2]), [], "though a source is free");
+    assert_eq!(bench.locate(4, None), [(4, Some(1))], "who is elsewhere does not wait for that");
+    assert_eq!(bench.copied(2), [(3, Some(2))]);
+    // It takes nobody's place: two more may fetch from 2.
+    assert_eq!(bench.locate(5, None), [(5, Some(2))]);
+    assert_eq!(bench.locate(6, None), [(6, Some(1))]);
+    assert_eq!(bench.locate(7, None), [(7, Some(2))]);
+}
+
+#[test]
+fn a_node_that_waits_for_its_machine_is_told_when_that_has_failed() {
+    let mut bench = Bench::new();
+    bench.locate_beside(2, None, &[3]);
+    bench.locate_beside(3, None, &[2]);
+    assert_eq!(bench.act(|core, effects| core.on_node_gone(node(2), effects)), [(3, Some(1))]);
+    bench.copied(3);
+    assert_eq!(bench.locate_beside(2, Some(3), &[3]), [(2, Some(1))], "who could not read it there fetches it");
 }

@@ -28,7 +28,7 @@ fn fetching(chunks: u64) -> (PullCore, Vec<(Chunk, NodeId)>) {
     assert_eq!(effects, [PullEffect::Reserve(STORED, chunks * CHUNK_BYTES)]);
     effects.clear();
     core.on_room(STORED, Ok(()), &mut effects);
-    assert_eq!(effects, [PullEffect::Locate { stored: STORED, owner: OWNER, failed: None }]);
+    assert_eq!(effects, [PullEffect::Locate { stored: STORED, owner: OWNER, failed: None, near: vec![] }]);
     core.on_source(STORED, Ok(NodeId(2)), &mut effects);
     let asked = fetches(&mut effects);
     core.sanity_check();
@@ -59,7 +59,7 @@ fn a_lost_source_is_replaced_and_what_has_come_is_kept() {
     for (chunk, from) in &asked[1..3] {
         core.on_chunk(*chunk, *from, false, &mut effects);
     }
-    let locate = PullEffect::Locate { stored: STORED, owner: OWNER, failed: Some(NodeId(2)) };
+    let locate = PullEffect::Locate { stored: STORED, owner: OWNER, failed: Some(NodeId(2)), near: vec![] };
     assert_eq!(effects, [locate], "told once, however many chunks fail");
     effects.clear();
     core.on_source(STORED, Ok(NodeId(3)), &mut effects);
@@ -92,6 +92,88 @@ fn a_chunk_of_an_earlier_pull_does_not_count_for_a_later() {
 }
 
 #[test]
+fn what_a_neighbour_has_is_borrowed_and_takes_no_room() {
+    let (mut core, mut effects) = (PullCore::new(LIMITS), Vec::new());
+    core.on_neighbour(STORED.node);
+    core.on_wanted(STORED, OWNER, 9 * CHUNK_BYTES, &mut effects);
+    let from = Lender { node: STORED.node, number: 1 };
+    assert_eq!(effects, [PullEffect::Borrow(STORED, from)]);
+    effects.clear();
+    core.on_lent(STORED, from, true, &mut effects);
+    assert_eq!(effects, [PullEffect::Borrowed(STORED, from)]);
+    effects.clear();
+    // Asked again, not wanted any more, and lent after that.
+    core.on_wanted(STORED, OWNER, 9 * CHUNK_BYTES, &mut effects);
+    core.on_unwanted(STORED, &mut effects);
+    effects.clear();
+    let late = Lender { number: 2, ..from };
+    core.on_lent(STORED, late, true, &mut effects);
+    assert_eq!(effects, [PullEffect::Return(STORED, late)]);
+}
+
+#[test]
+fn what_is_not_lent_is_fetched() {
+    for gone in [false, true] {
+        let (mut core, mut effects) = (PullCore::new(LIMITS), Vec::new());
+        core.on_neighbour(STORED.node);
+        core.on_wanted(STORED, OWNER, CHUNK_BYTES, &mut effects);
+        effects.clear();
+        match gone {
+            true => core.on_node_gone(STORED.node, &mut effects),
+            false => core.on_lent(STORED, Lender { node: STORED.node, number: 1 }, false, &mut effects),
+        }
+        assert_eq!(effects, [PullEffect::Reserve(STORED, CHUNK_BYTES)]);
+        core.on_room(STORED, Ok(()), &mut effects);
+        core.on_source(STORED, Ok(STORED.node), &mut effects);
+        assert_eq!(fetches(&mut effects).len(), 1, "it is not asked to lend it twice");
+    }
+}
+
+#[test]
+fn a_copy_on_the_same_machine_is_borrowed_and_the_room_given_back() {
+    let (mut core, mut effects) = (PullCore::new(LIMITS), Vec::new());
+    core.on_neighbour(NodeId(7));
+    core.on_wanted(STORED, OWNER, CHUNK_BYTES, &mut effects);
+    core.on_room(STORED, Ok(()), &mut effects);
+    let near = vec![NodeId(7)];
+    assert_eq!(effects.pop(), Some(PullEffect::Locate { stored: STORED, owner: OWNER, failed: None, near }));
+    effects.clear();
+    core.on_source(STORED, Ok(NodeId(7)), &mut effects);
+    core.sanity_check();
+    let from = Lender { node: NodeId(7), number: 1 };
+    assert_eq!(effects, [PullEffect::GiveBack(STORED), PullEffect::Borrow(STORED, from)]);
+}
+
+#[test]
+fn an_object_comes_to_a_machine_once() {
+    const CHUNKS: u64 = 10;
+    for seed in 0..100 {
+        let mut world = World::new(seed, 16, 0).on_machines(4);
+        (1..16).for_each(|node| world.want(node, CHUNKS * CHUNK_BYTES));
+        while world.step() {}
+        let served = world.complete.iter().zip(&world.borrowed).all(|(complete, borrowed)| *complete || *borrowed);
+        assert!(served, "seed {seed}");
+        assert_eq!(world.sent.iter().sum::<u64>(), 3 * CHUNKS, "seed {seed}: once for each other machine");
+    }
+}
+
+#[test]
+fn what_is_not_lent_and_nodes_that_are_lost_are_made_good_on_machines_too() {
+    const CHUNKS: u64 = 6;
+    for seed in 0..200 {
+        let mut world = World::new(seed, 9, 5).on_machines(3);
+        (1..9).for_each(|node| world.want(node, CHUNKS * CHUNK_BYTES));
+        while world.directory.places(STORED).len() < 3 {
+            assert!(world.step(), "seed {seed}");
+        }
+        world.kill(0);
+        while world.step() {}
+        let served = (1..9).all(|node| world.complete[node] || world.borrowed[node]);
+        assert!(served, "seed {seed}: {:?} {:?}", world.complete, world.borrowed);
+    }
+}
+
+#[test]
 fn what_is_admitted_is_bounded_and_the_first_is_admitted_whatever_its_size() {
     let (mut core, mut effects) = (PullCore::new(LIMITS), Vec::new());
     let of = |serial| StoredId { node: NodeId(1), serial };
@@ -121,7 +203,8 @@ impl Rng {
 enum Event {
     Chunk(usize, Chunk, NodeId, bool),
     Source(usize, Result<NodeId, String>),
-    Locate(usize, Option<NodeId>),
+    Locate(usize, Option<NodeId>, Vec<NodeId>),
+    Lent(usize, Lender, bool),
     Copied(usize),
     Room(usize),
 }
@@ -134,6 +217,7 @@ struct World {
     nodes: Vec<PullCore>,
     alive: Vec<bool>,
     complete: Vec<bool>,
+    borrowed: Vec<bool>,
     events: BTreeMap<(Millis, u64), Event>,
     count: u64,
     sent: Vec<u64>,
@@ -157,11 +241,21 @@ impl World {
             nodes: (0..nodes).map(|_| PullCore::new(LIMITS)).collect(),
             alive: vec![true; nodes],
             complete,
+            borrowed: vec![false; nodes],
             events: BTreeMap::new(),
             count: 0,
             sent: vec![0; nodes],
             lost_percent,
         }
+    }
+
+    /// So many nodes on each machine.
+    fn on_machines(mut self, of: usize) -> Self {
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            let machine = at / of * of;
+            (machine..machine + of).filter(|other| *other != at).for_each(|other| node.on_neighbour(id(other)));
+        }
+        self
     }
 
     fn later(&mut self, event: Event) {
@@ -180,7 +274,14 @@ impl World {
         self.nodes[node].sanity_check();
         for effect in effects {
             match effect {
-                PullEffect::Locate { failed, .. } => self.later(Event::Locate(node, failed)),
+                PullEffect::Locate { failed, near, .. } => self.later(Event::Locate(node, failed, near)),
+                PullEffect::Borrow(_, from) => {
+                    let of = from.node.0 as usize - 1;
+                    let lends = self.complete[of] && self.alive[of] && self.rng.below(100) >= self.lost_percent;
+                    self.later(Event::Lent(node, from, lends));
+                }
+                PullEffect::Borrowed(..) => self.borrowed[node] = true,
+                PullEffect::Return(..) | PullEffect::GiveBack(_) => {}
                 PullEffect::Reserve(..) => self.later(Event::Room(node)),
                 PullEffect::Fetch(chunk, from) => {
                     let source = from.0 as usize - 1;
@@ -237,10 +338,14 @@ impl World {
                 self.nodes[node].on_room(STORED, Ok(()), &mut pulled);
                 node
             }
-            Event::Locate(node, failed) => {
+            Event::Locate(node, failed, near) => {
                 if self.alive[node] {
-                    self.directory.on_locate(STORED, id(node), failed, &mut directed);
+                    self.directory.on_locate(STORED, id(node), failed, near, &mut directed);
                 }
+                node
+            }
+            Event::Lent(node, from, lends) => {
+                self.nodes[node].on_lent(STORED, from, lends, &mut pulled);
                 node
             }
             Event::Copied(node) => {

@@ -1,5 +1,7 @@
 //! How long objects stay in a node's store, with hand-made processes.
 
+mod loans;
+
 use actinic_gcs::WorkerId;
 
 use super::*;
@@ -74,9 +76,9 @@ fn what_is_read_stays_until_its_reader_is_done_or_gone() {
     bench.act(|core, effects| core.on_release(stored, maker, effects));
     bench.take();
     bench.act(|core, effects| core.on_unpin(stored, reader, effects));
-    assert_eq!(bench.take(), [TableEffect::Unpin(stored, reader)]);
+    assert_eq!(bench.take(), [TableEffect::Unpin(stored, Reader::Process(reader))]);
     bench.act(|core, effects| core.on_process_gone(Millis(0), reader, effects));
-    assert_eq!(bench.take(), [TableEffect::Unpin(stored, reader), TableEffect::Free(stored)]);
+    assert_eq!(bench.take(), [TableEffect::Unpin(stored, Reader::Process(reader)), TableEffect::Free(stored)]);
     bench.act(|core, effects| core.on_pin(stored, maker, 9, (maker, 100), effects));
     assert!(matches!(bench.take()[..], [TableEffect::Refuse { request: 9, .. }]));
 }
@@ -104,7 +106,7 @@ fn who_asks_before_it_is_sealed_is_answered_then() {
     bench.act(|core, effects| core.on_seal(stored, reader, effects));
     assert_eq!(bench.take(), [], "only who filled it can seal it");
     bench.act(|core, effects| core.on_seal(stored, maker, effects));
-    let pin = TableEffect::Pin { stored, process: reader, request: 7 };
+    let pin = TableEffect::Pin { stored, reader: Reader::Process(reader), request: 7 };
     assert_eq!(bench.take(), [TableEffect::Seal(stored), pin]);
 }
 
@@ -136,9 +138,9 @@ fn one_pull_serves_all_who_want_it_and_a_copy_stays_until_it_is_freed() {
     assert_eq!(bench.take().len(), 2);
     bench.act(|core, effects| core.on_unpin(stored, first, effects));
     bench.act(|core, effects| core.on_free(stored, effects));
-    assert_eq!(bench.take(), [TableEffect::Unpin(stored, first)]);
+    assert_eq!(bench.take(), [TableEffect::Unpin(stored, Reader::Process(first))]);
     bench.act(|core, effects| core.on_unpin(stored, second, effects));
-    assert_eq!(bench.take(), [TableEffect::Unpin(stored, second), TableEffect::Free(stored)]);
+    assert_eq!(bench.take(), [TableEffect::Unpin(stored, Reader::Process(second)), TableEffect::Free(stored)]);
 }
 
 #[test]
