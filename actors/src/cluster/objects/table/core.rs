@@ -15,10 +15,14 @@
 //! or waited for goes with it; a pass whose giver is gone ends after [`PASS_MS_MAX`] if nobody claims it; what is borrowed is
 //! not lent on; each loan is returned once, unless the lender is lost.
 
+mod loans;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use actinic_gcs::{Millis, NodeId};
 
+use self::loans::Borrowed;
+pub use self::loans::{Lender, LOAN_IDLE_MS};
 use crate::cluster::{
     objects::wire::{Loan, StoredId},
     wire::ProcessId,
@@ -26,8 +30,6 @@ use crate::cluster::{
 
 /// How long an object that was passed by a process that has ended waits to be claimed.
 pub const PASS_MS_MAX: u64 = 10_000;
-/// How long a loan is kept that nobody reads: tasks that read the same follow each other.
-pub const LOAN_IDLE_MS: u64 = 100;
 /// Processes that are remembered after their end, so that what comes late on their behalf is not kept.
 const GONE_MAX: usize = 4_096;
 
@@ -93,22 +95,6 @@ pub enum TableEffect {
     Return(StoredId, Lender),
     /// Forget where it was: the lender is lost.
     Lost(StoredId),
-}
-
-/// From whom something is borrowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lender {
-    /// Which node.
-    pub node: NodeId,
-    /// This node's number for the loan.
-    pub number: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Borrowed {
-    from: Lender,
-    /// Since when nobody has been seen to read it.
-    idle_since: Option<Millis>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,33 +285,6 @@ impl TableCore {
         entry.waiting.push((reader, request));
     }
 
-    /// A node of the same machine wants to read it here.
-    pub fn on_borrow(&mut self, stored: StoredId, loan: Loan, effects: &mut Vec<TableEffect>) {
-        self.uses += 1;
-        let (reader, request) = (Reader::Loan(loan), loan.number);
-        let why = match self.entries.get_mut(&stored) {
-            None => FREED,
-            Some(Entry { borrowed: Some(_), .. }) => "it is borrowed here as well",
-            Some(Entry { phase: Phase::Pulling, .. }) => "it is not here yet",
-            Some(entry) => {
-                entry.last_used = self.uses;
-                if entry.phase == Phase::Sealed {
-                    return pinned(stored, entry, reader, request, effects);
-                }
-                return entry.waiting.push((reader, request));
-            }
-        };
-        effects.push(TableEffect::Refuse { stored, reader, request, why: why.to_owned() });
-    }
-
-    /// A node needs a loan no more.
-    pub fn on_return(&mut self, stored: StoredId, loan: Loan, effects: &mut Vec<TableEffect>) {
-        let Some(entry) = self.entries.get_mut(&stored) else { return };
-        let reader = Reader::Loan(loan);
-        entry.waiting.retain(|(waiting, _)| *waiting != reader);
-        self.unpin(stored, reader, effects);
-    }
-
     /// A process has dropped a view.
     pub fn on_unpin(&mut self, stored: StoredId, process: ProcessId, effects: &mut Vec<TableEffect>) {
         // Which of its views it was is not known: what is kept for too long does no harm.
@@ -350,14 +309,6 @@ impl TableCore {
         entry.phase = Phase::Sealed;
         self.uses += 1;
         entry.last_used = self.uses;
-        self.answer_waiting(stored, effects);
-    }
-
-    /// A node of the same machine lends it.
-    pub fn on_lent(&mut self, stored: StoredId, from: Lender, effects: &mut Vec<TableEffect>) {
-        let Some(entry) = self.entries.get_mut(&stored).filter(|entry| entry.phase == Phase::Pulling) else { return };
-        entry.phase = Phase::Sealed;
-        entry.borrowed = Some(Borrowed { from, idle_since: None });
         self.answer_waiting(stored, effects);
     }
 
@@ -410,18 +361,7 @@ impl TableCore {
 
     /// A node has ended, and all its processes with it.
     pub fn on_node_gone(&mut self, now: Millis, node: NodeId, effects: &mut Vec<TableEffect>) {
-        let lent = |entry: &Entry| entry.borrowed.is_some_and(|borrowed| borrowed.from.node == node);
-        let lost: Vec<StoredId> =
-            self.entries.iter().filter(|(_, entry)| lent(entry)).map(|(stored, _)| *stored).collect();
-        for stored in lost {
-            let Some(entry) = self.entries.remove(&stored) else { continue };
-            for (reader, pins) in entry.pins {
-                if let Reader::Process(process) = reader {
-                    *self.orphans.entry((stored, process)).or_insert(0) += pins;
-                }
-            }
-            effects.push(TableEffect::Lost(stored));
-        }
+        self.lender_gone(node, effects);
         self.forget(|process| process.node == node, Some(node), now, effects);
     }
 
@@ -479,22 +419,6 @@ impl TableCore {
             }
             self.free_if_done(stored, effects);
         }
-    }
-
-    fn return_idle(&mut self, now: Millis, effects: &mut Vec<TableEffect>) {
-        self.entries.retain(|stored, entry| {
-            let Some(borrowed) = &mut entry.borrowed else { return true };
-            if !entry.pins.is_empty() {
-                borrowed.idle_since = None;
-                return true;
-            }
-            let since = *borrowed.idle_since.get_or_insert(now);
-            let over = now.0 >= since.0 + LOAN_IDLE_MS;
-            if over {
-                effects.push(TableEffect::Return(*stored, borrowed.from));
-            }
-            !over
-        });
     }
 
     // --- decisions -------------------------------------------------------------------------------------------------
@@ -573,11 +497,7 @@ impl TableCore {
             });
             let mut keepers = readers.chain(entry.holds.keys());
             assert!(!keepers.any(|process| self.gone.contains(process)), "the gone keep nothing");
-            if entry.borrowed.is_some() {
-                assert!(!primary && entry.phase == Phase::Sealed, "what is borrowed is another's, and there");
-                let lent_on = entry.pins.keys().any(|reader| matches!(reader, Reader::Loan(_)));
-                assert!(!lent_on, "what is borrowed is not lent on");
-            }
+            entry.check_loans(primary);
         }
     }
 }
