@@ -308,8 +308,9 @@ fn what_is_read_in_a_neighbour_s_memory_stays_as_it_is_though_the_reader_s_node_
         drop(all);
     }
     assert!(mine.as_slice() == numbers(24, 3), "it is what it was");
-    drop((mine, x, rt));
+    drop(mine);
     nothing_is_left(&cards[1]);
+    drop((x, rt));
 }
 
 #[test]

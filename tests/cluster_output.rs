@@ -84,11 +84,14 @@ fn lines(printed: &str) -> Vec<(&str, &str, &str)> {
 #[test]
 fn a_driver() {
     let Ok(program) = std::env::var(PROGRAM) else { return };
-    let cluster = Cluster::with_resources(&[&[("CPU", 1.0)]]).unwrap();
+    let (one, other): (&[(&str, f64)], &[(&str, f64)]) = (&[("CPU", 1.0)], &[("CPU", 1.0), ("far", 1.0)]);
+    let nodes = if program == "parting" { vec![one, other] } else { vec![one] };
+    let cluster = Cluster::with_resources(&nodes).unwrap();
     let rt = Runtime::builder().address(cluster.address()).init().unwrap();
     match program.as_str() {
         "functions" => functions(&rt),
         "actors" => actors(&rt),
+        "parting" => return parting(&rt),
         "abort" => drop(rt.get(&say_and_abort.options().max_retries(0).remote("last words".to_owned()))),
         other => panic!("no such program: {other}"),
     }
@@ -107,6 +110,15 @@ fn functions(rt: &Runtime) {
         rt.get(&grumble.remote(format!("grumble {turn}"))).unwrap();
         rt.get(&say_nothing.remote()).unwrap();
     }
+    rt.get(&all).unwrap();
+}
+
+/// Ends right after tasks that write, on two nodes.
+fn parting(rt: &Runtime) {
+    let lines = |task| vec![format!("speak {task}"); 50];
+    let far = || speak.options().resource("far", 0.1);
+    rt.get(&[speak.remote(lines(0)), far().remote(lines(1))]).unwrap();
+    let all: Vec<_> = (1..20).flat_map(|task| [speak.remote(lines(task)), far().remote(lines(task))]).collect();
     rt.get(&all).unwrap();
 }
 
@@ -132,6 +144,18 @@ fn a_line_bears_the_name_of_the_function_that_printed_it() {
         *(if name == "speak" { &mut spoken } else { &mut grumbled }) += 1;
     }
     assert_eq!((spoken, grumbled), (400, 200), "{printed}");
+}
+
+#[test]
+fn what_was_printed_comes_out_though_its_driver_leaves_at_once() {
+    for _ in 0..3 {
+        let printed = printed("parting");
+        let mut workers: Vec<&str> =
+            printed.split("worker=").skip(1).filter_map(|rest| rest.split('/').next()).collect();
+        workers.sort_unstable();
+        workers.dedup();
+        assert_eq!((lines(&printed).len(), workers.len()), (2_000, 2), "{printed}");
+    }
 }
 
 #[test]

@@ -160,7 +160,9 @@ impl RunningNode {
             return;
         }
         // A cluster's job ends with its driver's connection.
-        if self.node.cluster.is_none() {
+        if let Some(cluster) = &self.node.cluster {
+            cluster.part();
+        } else {
             self.node.gcs.job_finished(self.node.config.job, JobOutcome::Succeeded);
         }
         for actor in self.node.actors.all() {

@@ -40,7 +40,7 @@ pub use self::{
     export::{Exporter, Imported},
     groups::OnPlaced,
 };
-use self::{answers::Running, rest::Rest};
+use self::{answers::Running, print::Partings, rest::Rest};
 use super::{
     lines::{line::Line, Lines},
     objects::{inputs::inputs_of, ObjectClient, Portable},
@@ -165,6 +165,7 @@ pub struct CoreWorker {
     tick: Notify,
     began: Instant,
     gone: AtomicBool,
+    partings: Partings,
 }
 
 /// That the node is gone.
@@ -216,6 +217,7 @@ impl CoreWorker {
             tick: Notify::new(),
             began: Instant::now(),
             gone: AtomicBool::new(false),
+            partings: Partings::default(),
         })
     }
 
@@ -431,11 +433,20 @@ impl CoreWorker {
 
     // --- the end ---------------------------------------------------------------------------------------------------
 
+    /// A driver is about to leave: what its workers have written comes out first.
+    pub fn part(&self) {
+        if self.is_driver && !self.gone.load(Ordering::Acquire) {
+            self.to_node(&ToNode::Flush);
+            self.partings.wait();
+        }
+    }
+
     /// The node is gone: nothing can be done any more.
     fn node_gone(self: &Arc<Self>, reason: &str) {
         if self.gone.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.partings.on_gone();
         // A node that was killed leaves its shared memory to those who outlive it.
         crate::store::reclaim();
         if !self.is_driver {

@@ -56,6 +56,8 @@ pub enum LocalEvent {
     Peer(NodeId),
     /// Its objects are read in place here.
     Neighbour(NodeId),
+    /// They are not, though it was thought so.
+    Stranger(NodeId),
     /// Another node is gone.
     PeerGone(NodeId),
 }
@@ -107,9 +109,9 @@ impl LocalScheduler {
                 }
                 LocalEffect::Kill(worker, why) => self.shared.pool(PoolEvent::Kill(worker.worker, why)),
                 LocalEffect::Recall(owner, lease) => self.shared.hub.to_process(owner, FromNode::Recall(lease)),
-                LocalEffect::Short(owner, class) => {
+                LocalEffect::Short(owner, class, lacking) => {
                     let node = self.shared.spec.id;
-                    self.shared.hub.to_process(owner, FromNode::Short { class, node });
+                    self.shared.hub.to_process(owner, FromNode::Short { class, node, lacking });
                 }
                 LocalEffect::Infeasible(owner, class, reason) => {
                     self.shared.hub.to_process(owner, FromNode::Infeasible { class, reason });
@@ -238,6 +240,7 @@ impl Handler<LocalEvent> for LocalScheduler {
                 self.shared.actors(ActorEvent::Gone(process, reason));
             }
             LocalEvent::Neighbour(node) => self.core.on_neighbour(node),
+            LocalEvent::Stranger(node) => self.core.on_stranger(node),
             LocalEvent::Peer(node) => {
                 self.core.on_peer(node);
                 // It knows nothing of this node.

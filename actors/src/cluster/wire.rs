@@ -254,6 +254,9 @@ pub enum ToNode {
     Demand(Demand),
     /// A lease has ended.
     Return(LeaseId),
+    /// A driver is about to leave: what its workers have written by now is to come out first. Each node answers with
+    /// [`FromNode::Flushed`].
+    Flush,
     /// A worker is ready for tasks.
     Ready {
         /// Where processes of other nodes reach it directly.
@@ -311,6 +314,8 @@ pub enum FromNode {
         class: ClassId,
         /// Which node.
         node: NodeId,
+        /// What it lacks for one more lease.
+        lacking: ResourceSet,
     },
     /// The tasks of a class can never run.
     Infeasible {
@@ -351,6 +356,11 @@ pub enum FromNode {
     },
     /// A worker of the job has written something.
     Output(Box<WorkerOutput>),
+    /// What the driver's workers on one node had written has been told.
+    Flushed {
+        /// How many other nodes will say so too; told by the driver's own.
+        others: Option<u32>,
+    },
     /// How the node is.
     Status(Box<ClusterStatus>),
     /// About large objects.

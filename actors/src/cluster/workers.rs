@@ -11,7 +11,7 @@ mod start;
 
 use std::{
     collections::{btree_map::Entry, BTreeMap, BTreeSet},
-    os::unix::process::ExitStatusExt,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
     process::ExitStatus,
     sync::Arc,
     time::Duration,
@@ -28,7 +28,7 @@ use super::{
     executable::Arriving,
     local::LocalEvent,
     node::NodeShared,
-    wire::{ExeHash, JobCode, LeaseFor, LeaseId, NodeFrame, ProcessId},
+    wire::{ExeHash, FromNode, JobCode, LeaseFor, LeaseId, NodeFrame, ProcessId},
 };
 
 /// Between looks at workers that nobody needs.
@@ -62,6 +62,13 @@ pub enum PoolEvent {
     Part(ExeHash, u64, Result<Bytes, String>),
     /// A worker is to be killed at once, for this reason.
     Kill(WorkerId, String),
+    /// A driver is to be told what its workers here have written by now, and then that this is so.
+    Flush {
+        /// Whom.
+        driver: ProcessId,
+        /// How many other nodes were asked the same, where this one asked them.
+        others: Option<u32>,
+    },
 }
 
 /// The worker processes that run, by their numbers.
@@ -74,6 +81,9 @@ struct Running {
     /// Ends it when it is dropped, at once if something is sent.
     stop: oneshot::Sender<()>,
     pid: u32,
+    driver: ProcessId,
+    /// To see whether anything is in them.
+    pipes: Vec<OwnedFd>,
 }
 
 /// A worker process has ended.
@@ -150,9 +160,9 @@ impl WorkerPool {
         match start::start(&self.shared, worker, code) {
             Ok((child, byline)) => {
                 let (stop, stopped) = oneshot::channel();
-                self.running.insert(worker, Running { stop, pid: child.id().unwrap_or(0) });
+                let (pid, pipes, driver) = (child.id().unwrap_or(0), output::pipes_of(&child), code.driver);
+                self.running.insert(worker, Running { stop, pid, driver, pipes });
                 let node = self.shared.clone();
-                let driver = code.driver;
                 actix_rt::spawn(async move {
                     let how = start::attend(child, byline, stopped, &node, worker, driver).await;
                     me.do_send(Exited { worker, how });
@@ -163,6 +173,17 @@ impl WorkerPool {
                 self.core.on_exit(worker, &why, &mut self.effects);
             }
         }
+    }
+
+    /// On the thread that reads what workers write: where nothing is left in a pipe, all of it was told.
+    fn flush(&self, driver: ProcessId, others: Option<u32>) {
+        let of_driver = self.running.values().filter(|running| running.driver == driver);
+        let pipes = of_driver.flat_map(|running| &running.pipes).filter_map(|pipe| pipe.try_clone().ok()).collect();
+        let shared = self.shared.clone();
+        actix_rt::spawn(async move {
+            output::until_empty(pipes).await;
+            shared.hub.to_process(driver, FromNode::Flushed { others });
+        });
     }
 
     fn on_part(&mut self, exe: ExeHash, offset: u64, bytes: Result<Bytes, String>) {
@@ -221,6 +242,7 @@ impl Handler<PoolEvent> for WorkerPool {
             PoolEvent::Keep(code) => self.core.on_keep(*code, &mut self.effects),
             PoolEvent::Alive(nodes) => self.core.on_alive(&nodes, &mut self.effects),
             PoolEvent::Part(exe, offset, bytes) => self.on_part(exe, offset, bytes),
+            PoolEvent::Flush { driver, others } => self.flush(driver, others),
             PoolEvent::Kill(worker, why) => {
                 if let Some(running) = self.running.remove(&worker) {
                     self.killed.insert(worker, why);

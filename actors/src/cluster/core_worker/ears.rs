@@ -305,9 +305,9 @@ impl Hears for NodeEars {
                         core.recalled(lease);
                     }
                 }
-                FromNode::Short { class, node } => {
+                FromNode::Short { class, node, lacking } => {
                     let mut effects = Vec::new();
-                    core.state.lock().submit.on_short(class, node, &mut effects);
+                    core.state.lock().submit.on_short(class, node, lacking, &mut effects);
                     core.carry_out(effects);
                 }
                 FromNode::Infeasible { class, reason } => {
@@ -327,6 +327,7 @@ impl Hears for NodeEars {
                 }
                 FromNode::Object(news) => core.objects.hear(news),
                 FromNode::Output(output) => super::print::print(&output),
+                FromNode::Flushed { others } => core.partings.on_flushed(others),
                 FromNode::Host(host) => core.host(*host),
                 FromNode::EndActor { actor, reason, drain } => core.end_hosted(actor, &reason, drain),
                 FromNode::Actor { actor, place } => core.hear_of_actor(actor, place),

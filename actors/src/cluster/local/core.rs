@@ -84,8 +84,8 @@ pub enum LocalEffect {
     Ended(LeaseId),
     /// Ask the owner for a lease.
     Recall(ProcessId, LeaseId),
-    /// Tell an owner, which holds leases here, that there is nothing for this class of its.
-    Short(ProcessId, ClassId),
+    /// Tell an owner that these resources lack for a class of its, of which other leases of its hold some.
+    Short(ProcessId, ClassId, ResourceSet),
     /// End a worker, and what it runs, for this reason.
     Kill(ProcessId, String),
     /// Tell a global scheduler.
@@ -391,6 +391,11 @@ impl LocalCore {
     /// Another node, which is there, has memory that is read in place here.
     pub fn on_neighbour(&mut self, node: NodeId) {
         self.neighbours.insert(node);
+    }
+
+    /// It has not, though it was thought so.
+    pub fn on_stranger(&mut self, node: NodeId) {
+        self.neighbours.remove(&node);
     }
 
     /// Another node is gone, with all its processes.

@@ -80,6 +80,12 @@ impl Hears for ProcessEars {
                 }
                 ToNode::Blocked(lease) => self.shared.local(LocalEvent::Blocked(lease)),
                 ToNode::Unblocked(lease) => self.shared.local(LocalEvent::Unblocked(lease)),
+                ToNode::Flush => {
+                    let nodes = self.shared.hub.nodes();
+                    nodes.iter().for_each(|node| self.shared.hub.to_node(*node, &NodeFrame::Flush(self.process)));
+                    let others = Some(u32::try_from(nodes.len()).unwrap_or(u32::MAX));
+                    self.shared.pool(PoolEvent::Flush { driver: self.process, others });
+                }
                 ToNode::Ready { address } => {
                     self.shared.reached_at(self.process, address);
                     self.shared.pool(PoolEvent::Ready(self.process.worker));
@@ -144,6 +150,7 @@ impl NodeEars {
                 shared.pool(PoolEvent::JobGone(job));
                 shared.global(GlobalEvent::JobGone(job));
             }
+            NodeFrame::Flush(driver) => shared.pool(PoolEvent::Flush { driver, others: None }),
             NodeFrame::FetchExe { exe, offset } => {
                 let (shared, conduit) = (shared.clone(), self.conduit.clone());
                 actix_rt::task::spawn_blocking(move || {
@@ -152,7 +159,7 @@ impl NodeEars {
                 });
             }
             NodeFrame::ExePart { exe, offset, bytes } => shared.pool(PoolEvent::Part(exe, offset, bytes)),
-            NodeFrame::Object(frame) => shared.objects(ObjectEvent::Frame(frame)),
+            NodeFrame::Object(frame) => shared.objects(ObjectEvent::Frame(self.spec.id, frame)),
         }
     }
 }

@@ -32,13 +32,20 @@ use crate::{
 /// How long a writer waits for room with its CPU; mostly the answer is there by then.
 const ANSWER_SOON: Duration = Duration::from_millis(2);
 
+/// After another node's memory could not be mapped, and how often that is tried: a connection that was cut is noticed by then.
+const PIN_AGAIN: Duration = Duration::from_millis(100);
+const PIN_AGAIN_MAX: u32 = 100;
+
 /// Who is given an object's bytes.
 pub type OnPinned = Box<dyn FnOnce(Result<Bytes, TaskError>) + Send>;
 
 struct PinAsked {
     stored: StoredId,
     object: ObjectId,
+    owner: ProcessId,
     bytes: u64,
+    /// How often its place could not be mapped.
+    failures: u32,
     then: OnPinned,
 }
 
@@ -215,18 +222,32 @@ impl ObjectClient {
     /// Pins an object in the node's memory, wherever it is now. The pin ends with the last view of the bytes.
     pub(super) fn pin(self: &Arc<Self>, locator: &Locator, then: OnPinned) {
         let Locator { stored, object, owner, bytes, .. } = *locator;
+        self.ask_to_pin(PinAsked { stored, object, owner, bytes, failures: 0, then });
+    }
+
+    fn ask_to_pin(&self, asked: PinAsked) {
+        let (stored, owner, bytes) = (asked.stored, asked.owner, asked.bytes);
         let request = {
             let mut state = self.state.lock();
             if state.gone {
                 drop(state);
-                return then(Err(disconnected()));
+                return (asked.then)(Err(disconnected()));
             }
             state.next += 1;
             let request = state.next;
-            state.pinning.insert(request, PinAsked { stored, object, bytes, then });
+            state.pinning.insert(request, asked);
             request
         };
         self.ask(ObjectAsk::Pin { request, stored, owner, bytes });
+    }
+
+    /// The lender of what was pinned has lost this process's node, which will know soon, and pin it elsewhere.
+    fn pin_again(self: &Arc<Self>, asked: PinAsked) {
+        let client = self.clone();
+        actix_rt::spawn(async move {
+            tokio::time::sleep(PIN_AGAIN).await;
+            client.ask_to_pin(PinAsked { failures: asked.failures + 1, ..asked });
+        });
     }
 
     // --- what is heard ---------------------------------------------------------------------------------------------
@@ -242,11 +263,19 @@ impl ObjectClient {
                 }
             }
             ObjectNews::Pinned { request, place } => {
-                let asked = self.state.lock().pinning.remove(&request);
-                let Some(PinAsked { stored, object, bytes, then }) = asked else { return };
-                let view = place.and_then(|place| {
-                    let pin = Pin { client: self.clone(), stored };
-                    let mapping = self.mapping(&place)?;
+                let Some(asked) = self.state.lock().pinning.remove(&request) else { return };
+                let pinned = place.map(|place| (Pin { client: self.clone(), stored: asked.stored }, place));
+                let mapped = pinned.map(|(pin, place)| {
+                    let borrowed = place.guests.is_some();
+                    (pin, self.mapping(&place).map_err(|why| (why, borrowed)), place)
+                });
+                let again = matches!(&mapped, Ok((_, Err((_, true)), _)) if asked.failures < PIN_AGAIN_MAX);
+                if again {
+                    return self.pin_again(asked);
+                }
+                let PinAsked { object, bytes, then, .. } = asked;
+                let view = mapped.and_then(|(pin, mapping, place)| {
+                    let mapping = mapping.map_err(|(why, _)| why)?;
                     let outside = || "the node has pinned it outside of its segment".to_owned();
                     mapping.view(place.offset as usize, bytes as usize, pin).ok_or_else(outside)
                 });
@@ -258,17 +287,22 @@ impl ObjectClient {
             ObjectNews::Locate { stored, to, failed, near } => {
                 self.directory.lock().on_locate(stored, to, failed, near, &mut effects);
             }
+            ObjectNews::Unmap => self.unmap(),
             ObjectNews::Copied { stored, at } => self.directory.lock().on_copied(stored, at, &mut effects),
             ObjectNews::Dropped { stored, at } => self.directory.lock().on_dropped(stored, at, &mut effects),
         }
         self.carry_out(effects);
     }
 
-    /// A node is lost.
-    pub fn node_gone(&self, node: NodeId) {
-        // What is read stays mapped until it is not read any more.
+    /// What is read stays mapped until it is not read any more, and the rest is mapped again when it is needed: a lender that has
+    /// lost this process's node waits for that.
+    fn unmap(&self) {
         let guests = std::mem::take(&mut self.state.lock().as_guest);
         drop(guests);
+    }
+
+    /// A node is lost.
+    pub fn node_gone(&self, node: NodeId) {
         let mut effects = Vec::new();
         self.directory.lock().on_node_gone(node, &mut effects);
         self.carry_out(effects);
@@ -281,6 +315,7 @@ impl ObjectClient {
             state.gone = true;
             (std::mem::take(&mut state.reserving), std::mem::take(&mut state.pinning))
         };
+        self.unmap();
         reserving.into_values().for_each(|reserving| reserving.answer(Err(disconnected().to_string())));
         pinning.into_values().for_each(|asked| (asked.then)(Err(disconnected())));
     }

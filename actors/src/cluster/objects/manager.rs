@@ -149,15 +149,20 @@ impl ObjectManager {
             // Nobody there will claim it.
             ObjectAsk::Pass { to, .. } if !self.is_connected(to.node) => {}
             ObjectAsk::Pass { stored, to } => self.table.on_pass(stored, process, to, &mut effects),
-            ObjectAsk::ForNode { node, frame } if node == self.shared.spec.id => return self.told(frame, ctx),
+            // Nodes lend each other, and no process speaks for them.
+            ObjectAsk::ForNode { frame, .. } if frame.is_of_loans() => {}
+            ObjectAsk::ForNode { node, frame } if node == self.shared.spec.id => return self.told(None, frame, ctx),
             ObjectAsk::ForNode { node, frame } => self.shared.hub.to_node(node, &NodeFrame::Object(frame)),
         }
         self.carry_out(effects, ctx);
     }
 
-    fn told(&mut self, frame: ObjectFrame, ctx: &mut Context<Self>) {
+    fn told(&mut self, by: Option<NodeId>, frame: ObjectFrame, ctx: &mut Context<Self>) {
         let mut effects = Vec::new();
         match frame {
+            // Each speaks for itself.
+            ObjectFrame::Borrow { loan, .. } | ObjectFrame::Return { loan, .. } if by != Some(loan.to) => {}
+            ObjectFrame::Lent { from, .. } if by != Some(from) => {}
             ObjectFrame::Claim { stored, by } => self.table.on_claim(stored, by, &mut effects),
             ObjectFrame::Release { stored, by } => self.table.on_release(stored, by, &mut effects),
             ObjectFrame::Free(stored) => self.table.on_free(stored, &mut effects),
@@ -210,7 +215,7 @@ impl ObjectManager {
                     self.tell(process, ObjectNews::Reserved { ticket, room });
                 }
             }
-            For::Pull(stored) => self.found_for_pull(stored, room, ctx),
+            For::Pull(stored, pull) => self.found_for_pull((stored, pull), room, ctx),
         }
     }
 

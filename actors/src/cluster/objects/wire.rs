@@ -130,6 +130,14 @@ pub enum ObjectFrame {
     },
 }
 
+impl ObjectFrame {
+    /// Whether it is about what nodes lend each other.
+    #[must_use]
+    pub fn is_of_loans(&self) -> bool {
+        matches!(self, Self::Borrow { .. } | Self::Lent { .. } | Self::Return { .. })
+    }
+}
+
 /// What one node reads in the memory of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Loan {
@@ -167,6 +175,8 @@ pub enum ObjectNews {
         /// Nodes whose copy it would read in place.
         near: Vec<NodeId>,
     },
+    /// Other nodes' memory is to be mapped no longer than it is read: one of them is lost.
+    Unmap,
     /// To the owner: a node has a copy.
     Copied {
         /// Of which.

@@ -33,7 +33,7 @@ mod short;
 mod take_back;
 mod want;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use actinic_gcs::{Millis, NodeId, TaskId};
 
@@ -152,8 +152,8 @@ pub struct SubmitCore<T> {
     touched: Vec<ClassId>,
     /// Leases that were empty, and have a task since the last look.
     fresh: Vec<(Slot, u64)>,
-    /// Classes for which a node was short.
-    short: Vec<ClassId>,
+    /// Classes for which nodes were short, in the order in which they said so.
+    short: BTreeMap<NodeId, VecDeque<ClassId>>,
     alarms: Alarms,
 }
 
@@ -172,7 +172,7 @@ impl<T> Default for SubmitCore<T> {
             under_way: 0,
             touched: Vec::new(),
             fresh: Vec::new(),
-            short: Vec::new(),
+            short: BTreeMap::new(),
             alarms: Alarms::default(),
         }
     }
@@ -253,6 +253,9 @@ impl<T: Queued + Clone> SubmitCore<T> {
         }
         self.linger(slot);
         self.pump(class, effects);
+        if self.held.at(slot).is_some_and(|held| held.under_way.is_empty()) && self.makes_way(slot) {
+            self.give_up(slot, effects);
+        }
     }
 
     /// A lease is wanted back.
@@ -374,7 +377,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
 
     /// A lease is empty: it goes back, at once if it is wanted back, or stands in the way of another class.
     fn on_empty(&mut self, slot: Slot, recalled: bool, effects: &mut Vec<SubmitEffect<T>>) {
-        match recalled || self.stands_in_the_way(slot) {
+        match recalled || self.makes_way(slot) {
             true => self.give_up(slot, effects),
             false => self.linger(slot),
         }

@@ -73,6 +73,8 @@ pub enum NodeFrame {
     },
     /// A job has ended: so must its workers.
     JobGone(JobId),
+    /// A driver of the sender's is about to leave, and is to have what its workers have written by now.
+    Flush(ProcessId),
     /// To the receiver as the keeper of actors.
     Actor {
         /// Who says it.

@@ -4,9 +4,13 @@
 //! and a line that is too long is cut into several; a line bears the name under which it was begun; nothing that was in a pipe
 //! when its worker ended is lost.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::net::unix::pipe::Receiver;
+use tokio::{net::unix::pipe::Receiver, process::Child};
 
 use super::byline::Byline;
 use crate::cluster::{
@@ -16,6 +20,28 @@ use crate::cluster::{
 
 /// Bytes passed on at once.
 const OUTPUT_BYTES_MAX: usize = 32 << 10;
+
+/// How long a driver that leaves waits for what its workers have written.
+const FLUSH_MAX: Duration = Duration::from_millis(500);
+
+/// The pipes of a worker, to look into.
+pub(super) fn pipes_of(child: &Child) -> Vec<OwnedFd> {
+    let stdout = child.stdout.as_ref().and_then(|out| out.as_fd().try_clone_to_owned().ok());
+    let stderr = child.stderr.as_ref().and_then(|out| out.as_fd().try_clone_to_owned().ok());
+    stdout.into_iter().chain(stderr).collect()
+}
+
+/// Waits until all that was written to pipes has been read, for a while: whoever writes all the time never ends.
+pub(super) async fn until_empty(mut pipes: Vec<OwnedFd>) {
+    let until = Instant::now() + FLUSH_MAX;
+    while Instant::now() < until {
+        pipes.retain(|pipe| rustix::io::ioctl_fionread(pipe).is_ok_and(|bytes| bytes > 0));
+        if pipes.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
 
 /// Whose output it is.
 pub(super) struct Writer {

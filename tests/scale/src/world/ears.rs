@@ -110,6 +110,7 @@ impl World {
                     ToNode::Object(_) => "object",
                     ToNode::Actor { .. } => "actor",
                     ToNode::Group(_) => "group",
+                    ToNode::Flush => "flush",
                     _ => "ready",
                 };
                 self.meter.sent(name, 1, encoded(frame));
@@ -298,7 +299,9 @@ impl World {
                 self.to_node(at, id, NodeFrame::ExePart { exe, offset, bytes });
             }
             NodeFrame::ExePart { exe, offset, bytes } => self.tell_pool(at, MAIN, PoolEvent::Part(exe, offset, bytes)),
-            NodeFrame::Object(frame) => self.tell_objects(at, ObjectWord::Event(ObjectEvent::Frame(frame))),
+            NodeFrame::Object(frame) => {
+                self.tell_objects(at, ObjectWord::Event(ObjectEvent::Frame(id, frame)));
+            }
             NodeFrame::Actor { from, code, word } => self.keep(at, KeeperWord::Word(from, code.map(Arc::from), word)),
             NodeFrame::Group(frame) => self.hear_group_frame(at, id, frame),
             // Replicas are not simulated.

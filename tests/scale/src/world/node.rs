@@ -224,6 +224,7 @@ impl World {
                 ended = Some((process, reason));
             }
             LocalEvent::Neighbour(node) => core.on_neighbour(node),
+            LocalEvent::Stranger(node) => core.on_stranger(node),
             LocalEvent::Peer(peer) => {
                 core.on_peer(peer);
                 *told_to = None;
@@ -269,9 +270,9 @@ impl World {
                     );
                 }
                 LocalEffect::Recall(owner, lease) => self.to_process(at, owner, FromNode::Recall(lease)),
-                LocalEffect::Short(owner, class) => {
+                LocalEffect::Short(owner, class, lacking) => {
                     let node = self.nodes[at as usize].id;
-                    self.to_process(at, owner, FromNode::Short { class, node });
+                    self.to_process(at, owner, FromNode::Short { class, node, lacking });
                 }
                 LocalEffect::Kill(worker, _) => self.kill(at, worker.worker),
                 LocalEffect::Infeasible(owner, class, reason) => {

@@ -38,8 +38,8 @@ const OBJECTS: u8 = 3;
 pub(crate) enum ObjectWord {
     /// What the shell's is told as well.
     Event(ObjectEvent),
-    /// Room was found for what is fetched.
-    Room(StoredId),
+    /// Room was found for what is fetched, by the number of the pull.
+    Room(StoredId, u64),
     /// A chunk has come.
     Chunk(Chunk, NodeId),
 }
@@ -81,7 +81,7 @@ impl World {
             }
             ObjectNews::Copied { stored, at } => directory.on_copied(stored, at, &mut effects),
             ObjectNews::Dropped { stored, at } => directory.on_dropped(stored, at, &mut effects),
-            ObjectNews::Pinned { .. } | ObjectNews::Reserved { .. } => {}
+            ObjectNews::Pinned { .. } | ObjectNews::Reserved { .. } | ObjectNews::Unmap => {}
         });
         if self.settings.check {
             directory.sanity_check();
@@ -114,7 +114,7 @@ impl World {
             _ => None,
         };
         self.meter.timed(Core::Objects, || match word {
-            ObjectWord::Room(stored) => pulls.on_room(stored, Ok(()), &mut pulling),
+            ObjectWord::Room(stored, pull) => pulls.on_room(stored, pull, Ok(()), &mut pulling),
             ObjectWord::Chunk(chunk, from) => pulls.on_chunk(chunk, from, true, &mut pulling),
             ObjectWord::Event(ObjectEvent::Ask(process, ask)) => match ask {
                 ObjectAsk::Pin { request, stored, owner, bytes } => {
@@ -124,7 +124,7 @@ impl World {
                 ObjectAsk::ForNode { node, frame } => for_node = Some((node, frame)),
                 _ => {}
             },
-            ObjectWord::Event(ObjectEvent::Frame(frame)) => match frame {
+            ObjectWord::Event(ObjectEvent::Frame(_, frame)) => match frame {
                 ObjectFrame::Source { stored, from } => pulls.on_source(stored, from, &mut pulling),
                 ObjectFrame::Free(stored) => table.on_free(stored, &mut effects),
                 ObjectFrame::Release { stored, by } => table.on_release(stored, by, &mut effects),
@@ -144,7 +144,7 @@ impl World {
         }
         match for_node {
             Some((node, frame)) if node == self.nodes[at as usize].id => {
-                self.tell_objects(at, ObjectWord::Event(ObjectEvent::Frame(frame)));
+                self.tell_objects(at, ObjectWord::Event(ObjectEvent::Frame(node, frame)));
             }
             Some((node, frame)) => self.to_node(at, node, NodeFrame::Object(frame)),
             None => {}
@@ -225,7 +225,7 @@ impl World {
                 }
                 PullEffect::Return(stored, from) => self.return_loan(at, stored, from),
                 PullEffect::GiveBack(_) => {}
-                PullEffect::Reserve(stored, _) => self.tell_objects(at, ObjectWord::Room(stored)),
+                PullEffect::Reserve { stored, pull, .. } => self.tell_objects(at, ObjectWord::Room(stored, pull)),
                 PullEffect::Fetch(chunk, source) => self.fetch_chunk(at, chunk, source),
                 PullEffect::Complete(stored, owner) => {
                     self.to_process(at, owner, FromNode::Object(ObjectNews::Copied { stored, at: me }));

@@ -308,8 +308,8 @@ impl World {
                 }
                 return;
             }
-            Down::Frame(FromNode::Short { class, node }) => {
-                self.procs[process as usize].submit.on_short(class, node, &mut effects);
+            Down::Frame(FromNode::Short { class, node, lacking }) => {
+                self.procs[process as usize].submit.on_short(class, node, lacking, &mut effects);
             }
             Down::Frame(FromNode::Infeasible { class, reason }) => {
                 self.procs[process as usize].submit.on_infeasible(class, &reason, &mut effects);

@@ -28,6 +28,8 @@ impl World {
         let (has_exe, core, mut effects) = (node.has_exe, &mut node.pool, Vec::new());
         match event {
             PoolEvent::Lost(worker) => self.kill(at, worker),
+            // Nobody prints.
+            PoolEvent::Flush { .. } => {}
             PoolEvent::Part(exe, offset, bytes) => self.on_part(at, exe, offset, bytes.err()),
             event => self.meter.timed(Core::Pool, || match event {
                 PoolEvent::Job(code, ahead) => core.on_job(&code, ahead, &mut effects),
@@ -39,7 +41,11 @@ impl World {
                 PoolEvent::Alive(nodes) => core.on_alive(&nodes, &mut effects),
                 PoolEvent::NodeGone(node) => core.on_node_gone(node, &mut effects),
                 PoolEvent::Keep(code) if !has_exe => core.on_keep(*code, &mut effects),
-                PoolEvent::Keep(_) | PoolEvent::Lost(_) | PoolEvent::Part(..) | PoolEvent::Kill(..) => {}
+                PoolEvent::Keep(_)
+                | PoolEvent::Lost(_)
+                | PoolEvent::Part(..)
+                | PoolEvent::Kill(..)
+                | PoolEvent::Flush { .. } => {}
             }),
         }
         self.pool_effects(at, effects);

@@ -8,7 +8,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use actinic_gcs::{resources::CPU, Millis, PlacementGroupId, Quantity, ResourceSet};
 
 use super::{bundles::group_of, Granted, Key, LocalCore, LocalEffect, Wanted, RECALL_AFTER_MS};
-use crate::cluster::wire::{LeaseFor, LeaseId};
+use crate::cluster::wire::{LeaseFor, LeaseId, ProcessId};
 
 /// A placement group, and which bundle of it.
 type Group = (PlacementGroupId, Option<u32>);
@@ -119,21 +119,45 @@ impl LocalCore {
         true
     }
 
-    /// Tells owners that hold leases here of their demands that hold none and cannot have any now: some of those leases may do
-    /// nothing.
+    /// Tells owners of demands that hold nothing and cannot have anything now, if other leases of theirs take what lacks: some
+    /// of those may do nothing.
     pub(super) fn tell_who_is_short(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
-        let waits = |wanted: &Wanted| wanted.held == 0 && wanted.unmet() > 0;
-        let has_leases = |owner| self.of_process.range((owner, 0)..=(owner, u64::MAX)).next().is_some();
-        let changed = self.wanted.active().filter(|(key, wanted)| match wanted.is_short {
-            true => !waits(wanted),
-            false => waits(wanted) && has_leases(key.owner) && self.is_for_here(now, key, wanted),
-        });
-        for key in changed.map(|(key, _)| *key).collect::<Vec<Key>>() {
-            let Some(wanted) = self.wanted.change(&key) else { continue };
-            wanted.is_short = !wanted.is_short;
-            if wanted.is_short && !key.owner.is_manager() {
-                effects.push(LocalEffect::Short(key.owner, key.class));
+        let waits = |wanted: &Wanted| wanted.held == 0 && wanted.unmet() > 0 && group_of(wanted).is_none();
+        let changed = self.wanted.active().filter_map(|(key, wanted)| match wanted.is_short {
+            true => (!waits(wanted)).then_some((*key, None)),
+            false if waits(wanted) && self.is_for_here(now, key, wanted) => {
+                let lacking = self.lacking_of_own(key.owner, &wanted.spec.demand);
+                (!lacking.is_empty()).then_some((*key, Some(lacking)))
             }
+            false => None,
+        });
+        for (key, lacking) in changed.collect::<Vec<_>>() {
+            let Some(wanted) = self.wanted.change(&key) else { continue };
+            wanted.is_short = lacking.is_some();
+            let lacking = lacking.filter(|_| !key.owner.is_manager());
+            effects.extend(lacking.map(|lacking| LocalEffect::Short(key.owner, key.class, lacking)));
+        }
+    }
+
+    /// What of a demand is not free, if leases of its owner hold any of it; else nothing.
+    fn lacking_of_own(&self, owner: ProcessId, demand: &ResourceSet) -> ResourceSet {
+        let none = ResourceSet::new();
+        let Some(free) = self.placement.node(self.node).map(|node| node.free()) else { return none };
+        let mut lacking = ResourceSet::new();
+        for (name, asked) in demand.iter() {
+            lacking.set(name, Quantity(asked.0.saturating_sub(free.of(name).0)));
+        }
+        let numbers = self.of_process.range((owner, 0)..=(owner, u64::MAX)).map(|(_, number)| number);
+        // Also those that it serves are listed.
+        let mut own = numbers.filter_map(|number| self.leases.get(number)).filter(|granted| granted.key.owner == owner);
+        let holds = |granted: &Granted| {
+            let spec = self.wanted.get(&granted.key).map(|wanted| &wanted.spec);
+            spec.is_some_and(|spec| lacking.iter().any(|(name, _)| !spec.demand.of(name).is_zero()))
+        };
+        if own.any(holds) {
+            lacking
+        } else {
+            none
         }
     }
 

@@ -203,7 +203,7 @@ fn an_owner_hears_once_that_there_is_nothing_for_its_other_class() {
         let (class, work) = (ClassId(7), Work::default());
         let demand = Demand { class, spec, want, elsewhere: 0, work, revision };
         kit.core.on_demand(Millis(now), owner, &code, demand, &mut kit.effects);
-        let short = |effect: &LocalEffect| matches!(effect, LocalEffect::Short(to, ClassId(7)) if *to == owner);
+        let short = |effect: &LocalEffect| matches!(effect, LocalEffect::Short(to, ClassId(7), _) if *to == owner);
         kit.pass(now).iter().filter(|effect| short(effect)).count()
     };
     assert_eq!(other(&mut kit, 1, 1, 100), 1);

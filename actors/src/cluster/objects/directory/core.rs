@@ -126,8 +126,8 @@ impl DirectoryCore {
             // It was freed while the copy was on its way.
             return effects.push(DirectoryEffect::Free { stored, at });
         };
-        object.fetching.remove(&at);
-        object.failed.remove(&at);
+        // It may have asked again meanwhile.
+        leave(object, at);
         object.places.insert(at);
         pump(stored, object, effects);
     }
@@ -153,6 +153,12 @@ impl DirectoryCore {
     #[must_use]
     pub fn places(&self, stored: StoredId) -> Vec<NodeId> {
         self.objects.get(&stored).map(|object| object.places.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// How many nodes fetch an object, or wait for a source.
+    #[must_use]
+    pub fn under_way(&self, stored: StoredId) -> usize {
+        self.objects.get(&stored).map_or(0, |object| object.fetching.len() + object.waiting.len())
     }
 
     /// How many objects there are.

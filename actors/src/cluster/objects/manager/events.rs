@@ -15,9 +15,9 @@ use crate::{
             pull::{core::Chunk, intake::Came},
             streams,
             table::core::Reader,
-            wire::{ObjectAsk, ObjectFigures, ObjectFrame, StoredId},
+            wire::{ObjectAsk, ObjectFigures, ObjectFrame, ObjectNews, StoredId},
         },
-        wire::ProcessId,
+        wire::{FromNode, ProcessId},
     },
     gcs_net::stream::Stream,
 };
@@ -29,7 +29,7 @@ pub enum ObjectEvent {
     /// A process of this node asks something.
     Ask(ProcessId, ObjectAsk),
     /// Another node says something.
-    Frame(ObjectFrame),
+    Frame(NodeId, ObjectFrame),
     /// A process, of this node or another, has ended, and all that it said has been heard.
     ProcessGone(ProcessId),
     /// A node of the same machine is connected.
@@ -53,8 +53,8 @@ pub struct Figures;
 pub(super) enum For {
     /// A process, under its number for it.
     Process(ProcessId, u64),
-    /// What is fetched.
-    Pull(StoredId),
+    /// What is fetched, by the number of the pull.
+    Pull(StoredId, u64),
 }
 
 /// There is room, or not.
@@ -98,7 +98,7 @@ impl Handler<ObjectEvent> for ObjectManager {
         let (now, mut effects) = (self.now(), Vec::new());
         match event {
             ObjectEvent::Ask(process, ask) => return self.asked(process, ask, ctx),
-            ObjectEvent::Frame(frame) => return self.told(frame, ctx),
+            ObjectEvent::Frame(from, frame) => return self.told(Some(from), frame, ctx),
             ObjectEvent::ProcessGone(process) => self.table.on_process_gone(now, process, &mut effects),
             ObjectEvent::Neighbour(node) => self.pulls.on_neighbour(node),
             ObjectEvent::NodeGone(node) => {
@@ -108,6 +108,8 @@ impl Handler<ObjectEvent> for ObjectManager {
                 let mut pulling = Vec::new();
                 self.pulls.on_node_gone(node, &mut pulling);
                 self.carry_out_pulls(pulling, ctx);
+                // After all that they were told of its memory.
+                self.shared.hub.to_all_processes(&FromNode::Object(ObjectNews::Unmap));
             }
         }
         self.carry_out(effects, ctx);

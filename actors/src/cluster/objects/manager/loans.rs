@@ -13,13 +13,19 @@ use actix::prelude::*;
 
 use super::{NodeFrame, ObjectFrame, ObjectManager, PullEffect, Reader, SharedView, StoredId};
 use crate::{
-    cluster::objects::{
-        guests::{Guest, Guests},
-        table::core::Lender,
-        wire::{Loan, Place},
+    cluster::{
+        local::LocalEvent,
+        objects::{
+            guests::{Guest, Guests},
+            table::core::Lender,
+            wire::{Loan, Place},
+        },
     },
     store::Mapping,
 };
+
+/// Looks at a neighbour's memory that fail before it is none.
+const FAILURES_MAX: u32 = 3;
 
 /// What is lent and borrowed.
 #[derive(Default)]
@@ -31,6 +37,8 @@ pub(super) struct Loans {
     /// Who may map this node's memory.
     guests: BTreeMap<NodeId, Guests>,
     invited: u64,
+    /// Looks in a row at a neighbour's memory that have failed.
+    failures: BTreeMap<NodeId, u32>,
     /// Those whose node is lost, and what was lent to them.
     leaving: Vec<(Guests, Vec<SharedView>)>,
 }
@@ -61,6 +69,7 @@ impl ObjectManager {
     /// A node is lost to which something may be lent.
     pub(super) fn borrower_gone(&mut self, node: NodeId) {
         self.loans.proven.clear();
+        self.loans.failures.remove(&node);
         let Some(guests) = self.loans.guests.remove(&node) else { return };
         let is_its = |reader: &Reader| matches!(reader, Reader::Loan(loan) if loan.to == node);
         let lent: Vec<_> = self.views.keys().filter(|(_, reader)| is_its(reader)).copied().collect();
@@ -84,16 +93,20 @@ impl ObjectManager {
         place: Result<Place, String>,
         ctx: &mut Context<Self>,
     ) {
+        if !self.pulls.awaits_loan(stored, from) {
+            return if place.is_ok() {
+                self.give_back(stored, from)
+            };
+        }
         let proven = place.as_ref().map_or(Ok(()), |place| self.prove(place));
         match (&place, &proven) {
             (_, Err(why)) => {
-                let node = from.node;
-                tracing::warn!(%node, why, "the memory of a node of this machine cannot be mapped: what it has is fetched");
+                tracing::warn!(node = %from.node, why, "what a node of this machine lends cannot be mapped, and is fetched");
                 self.give_back(stored, from);
-                self.pulls.on_stranger(node);
+                self.doubt(from.node);
             }
             (Err(why), _) => tracing::debug!(node = %from.node, serial = stored.serial, why, "an object is not lent"),
-            _ => {}
+            _ => drop(self.loans.failures.remove(&from.node)),
         }
         let place = place.ok().filter(|_| proven.is_ok());
         let mut pulling = Vec::new();
@@ -102,6 +115,16 @@ impl ObjectManager {
             self.loans.places.extend(place.map(|place| (stored, place)));
         }
         self.carry_out_pulls(pulling, ctx);
+    }
+
+    /// A node that says that it shares memory seems not to: after a few times what it has is far.
+    fn doubt(&mut self, node: NodeId) {
+        let failures = self.loans.failures.entry(node).or_insert(0);
+        *failures += 1;
+        if *failures == FAILURES_MAX {
+            self.pulls.on_stranger(node);
+            self.shared.local(LocalEvent::Stranger(node));
+        }
     }
 
     /// Whether the processes of this node can map what is lent.

@@ -20,7 +20,7 @@ impl ObjectManager {
                 PullEffect::Borrowed(stored, from) => self.borrowed(stored, from, ctx),
                 PullEffect::Return(stored, from) => self.give_back(stored, from),
                 PullEffect::GiveBack(stored) => drop(self.fillings.remove(&stored)),
-                PullEffect::Reserve(stored, bytes) => self.reserve(For::Pull(stored), bytes, ctx),
+                PullEffect::Reserve { stored, pull, bytes } => self.reserve(For::Pull(stored, pull), bytes, ctx),
                 PullEffect::Fetch(chunk, source) => self.fetch(chunk, source, ctx),
                 PullEffect::Complete(stored, owner) => self.complete(stored, owner, ctx),
                 PullEffect::Failed(stored, why) => {
@@ -56,16 +56,16 @@ impl ObjectManager {
     /// There is room for what is fetched, or not.
     pub(super) fn found_for_pull(
         &mut self,
-        stored: StoredId,
+        (stored, pull): (StoredId, u64),
         room: Result<ReservedRoom, String>,
         ctx: &mut Context<Self>,
     ) {
-        if !self.table.is_pulling(stored) || self.fillings.contains_key(&stored) {
+        if !self.pulls.awaits_room(stored, pull) {
             return;
         }
         let found = room.map(|room| drop(self.fillings.insert(stored, room.fill())));
         let mut pulling = Vec::new();
-        self.pulls.on_room(stored, found, &mut pulling);
+        self.pulls.on_room(stored, pull, found, &mut pulling);
         self.carry_out_pulls(pulling, ctx);
     }
 

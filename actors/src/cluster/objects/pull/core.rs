@@ -73,7 +73,14 @@ pub enum PullEffect {
     /// Its room is not needed.
     GiveBack(StoredId),
     /// Find room; answered by [`PullCore::on_room`].
-    Reserve(StoredId, u64),
+    Reserve {
+        /// For what.
+        stored: StoredId,
+        /// For which pull of it.
+        pull: u64,
+        /// How many bytes.
+        bytes: u64,
+    },
     /// Fetch a chunk; answered by [`PullCore::on_chunk`].
     Fetch(Chunk, NodeId),
     /// All is there.
@@ -174,10 +181,16 @@ impl PullCore {
         self.admit(effects);
     }
 
+    /// Whether a pull waits for a neighbour's answer.
+    #[must_use]
+    pub fn awaits_loan(&self, stored: StoredId, from: Lender) -> bool {
+        let of = self.pulls.get(&stored);
+        of.is_some_and(|pull| pull.number == from.number && pull.borrowing == Some(from.node))
+    }
+
     /// A neighbour's answer.
     pub fn on_lent(&mut self, stored: StoredId, from: Lender, lends: bool, effects: &mut Vec<PullEffect>) {
-        let asked = self.pulls.get(&stored);
-        if !asked.is_some_and(|pull| pull.number == from.number && pull.borrowing == Some(from.node)) {
+        if !self.awaits_loan(stored, from) {
             if lends {
                 effects.push(PullEffect::Return(stored, from));
             }
@@ -202,13 +215,17 @@ impl PullCore {
 
     /// The owner's answer.
     pub fn on_source(&mut self, stored: StoredId, from: Result<NodeId, String>, effects: &mut Vec<PullEffect>) {
-        let Some(pull) = self.pulls.get_mut(&stored) else { return };
+        // One that comes late answers an earlier pull, or a question that was asked again.
+        let waits = |pull: &&mut Pull| pull.has_room && pull.source.is_none();
+        let Some(pull) = self.pulls.get_mut(&stored).filter(waits) else { return };
         match from {
             Ok(node) if self.neighbours.contains(&node) && !pull.far && !pull.is_begun() => {
                 (pull.admitted, pull.has_room) = (false, false);
                 self.admitted_bytes -= pull.bytes;
                 self.turns.retain(|turn| *turn != stored);
                 effects.push(PullEffect::GiveBack(stored));
+                // The owner may have been told of fewer neighbours, and count this as a fetch.
+                effects.push(PullEffect::GaveUp(stored, pull.owner));
                 self.borrow(stored, node, effects);
                 self.admit(effects);
             }
@@ -220,8 +237,17 @@ impl PullCore {
         }
     }
 
+    /// Whether a pull waits for the room that was found for it.
+    #[must_use]
+    pub fn awaits_room(&self, stored: StoredId, pull: u64) -> bool {
+        self.pulls.get(&stored).is_some_and(|of| of.number == pull && of.admitted && !of.has_room)
+    }
+
     /// The store's answer.
-    pub fn on_room(&mut self, stored: StoredId, found: Result<(), String>, effects: &mut Vec<PullEffect>) {
+    pub fn on_room(&mut self, stored: StoredId, pull: u64, found: Result<(), String>, effects: &mut Vec<PullEffect>) {
+        if !self.awaits_room(stored, pull) {
+            return;
+        }
         let Some(pull) = self.pulls.get_mut(&stored) else { return };
         match found {
             Ok(()) => {
@@ -338,7 +364,7 @@ impl PullCore {
             pull.admitted = true;
             self.admitted_bytes = all;
             self.queue.pop_front();
-            effects.push(PullEffect::Reserve(stored, pull.bytes));
+            effects.push(PullEffect::Reserve { stored, pull: pull.number, bytes: pull.bytes });
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use actinic_gcs::NodeId;
+use actinic_gcs::{NodeId, ResourceSet};
 
 use super::{
     held::{Held, Slot},
@@ -33,8 +33,8 @@ pub(super) struct Class<T> {
     pub(super) told_elsewhere: u32,
     /// Why none of it will ever run again.
     pub(super) over: Option<&'static str>,
-    /// Which node was short for it, since it had a lease last.
-    pub(super) short_at: Option<NodeId>,
+    /// Which node was short for it, and of what, since it had a lease last.
+    pub(super) short_of: Option<(NodeId, ResourceSet)>,
     /// Whether something has changed since what is wanted was looked at.
     pub(super) is_touched: bool,
 }
@@ -52,7 +52,7 @@ impl<T> Class<T> {
             told: 0,
             told_elsewhere: 0,
             over: None,
-            short_at: None,
+            short_of: None,
             is_touched: false,
         }
     }

@@ -1,10 +1,11 @@
 //! Idle leases that stand in the way of another class.
 //!
-//! Owns: which they are. A lease is kept for a while after its last task, since the next is often near; but a node that is full
-//! says so (*short*), and then that keeps the same owner's tasks of another class waiting. Invariants: only what does nothing is
-//! given back, at the node that is short, and no more than covers what is wanted, as far as it was idle when that was said.
+//! Owns: which they are. A lease is kept for a while after its last task, since the next is often near; but a node that lacks
+//! something for another class of the same owner says so (it is *short* of it), and then that is kept from where it is needed.
+//! Invariants: only what does nothing, and for which nothing waits, is given back; at the node that is short, of what it lacks,
+//! and no more than that.
 
-use actinic_gcs::{NodeId, PlacementGroupId, ResourceSet};
+use actinic_gcs::{NodeId, PlacementGroupId, Quantity, ResourceSet};
 
 use super::{Queued, Slot, SubmitCore, SubmitEffect};
 use crate::{
@@ -12,56 +13,78 @@ use crate::{
     options::SchedulingStrategy,
 };
 
+/// Classes that a lease which has become idle is compared with.
+const LOOKS_MAX: usize = 16;
+
 impl<T: Queued + Clone> SubmitCore<T> {
-    /// A node has nothing to lease to a class that has nothing of it.
-    pub fn on_short(&mut self, class: ClassId, node: NodeId, effects: &mut Vec<SubmitEffect<T>>) {
+    /// A node lacks this for a class that has nothing of it.
+    pub fn on_short(&mut self, class: ClassId, node: NodeId, lacking: ResourceSet, effects: &mut Vec<SubmitEffect<T>>) {
         let Some(of) = self.classes.get_mut(&class).filter(|of| of.leases == 0 && !of.queue.is_empty()) else { return };
-        if of.short_at.replace(node).is_none() {
-            self.short.push(class);
+        of.short_of = Some((node, lacking));
+        let short = self.short.entry(node).or_default();
+        if !short.contains(&class) {
+            short.push_back(class);
         }
-        let wanted = of.spec.demand.clone();
-        let idle = self.held.iter().filter(|(_, held)| held.under_way.is_empty());
+        let idle = self.held.iter().filter(|(_, held)| held.lease.node == node && held.under_way.is_empty());
         let mut idle: Vec<_> = idle.map(|(slot, held)| (held.idle_since, held.granted, slot)).collect();
         idle.sort_unstable();
-        let mut given = ResourceSet::new();
         for (_, _, slot) in idle {
-            if given.covers(&wanted) {
+            if !self.short.contains_key(&node) {
                 return;
             }
-            if self.stands_in_the_way(slot) {
-                let of = self.held.at(slot).and_then(|held| self.classes.get(&held.class));
-                of.into_iter().for_each(|of| given.add(&of.spec.demand));
+            if self.makes_way(slot) {
                 self.give_up(slot, effects);
             }
         }
     }
 
-    /// Whether a class waits for what a lease takes. Forgets classes for which that is over.
-    pub(super) fn stands_in_the_way(&mut self, slot: Slot) -> bool {
+    /// Whether an idle lease goes back since its node lacks what it takes: it counts as given then.
+    pub(super) fn makes_way(&mut self, slot: Slot) -> bool {
         if self.short.is_empty() {
             return false;
         }
-        let classes = &mut self.classes;
-        self.short.retain(|id| {
-            let Some(of) = classes.get_mut(id) else { return false };
-            let waits = of.leases == 0 && !of.queue.is_empty();
-            if !waits {
-                of.short_at = None;
-            }
-            waits
+        let Some((node, own)) = self.held.at(slot).map(|held| (held.lease.node, held.class)) else { return false };
+        let Some(idle) = self.classes.get(&own).filter(|of| of.queue.is_empty()).map(|of| of.spec.clone()) else {
+            return false;
+        };
+        let Some(short) = self.short.get_mut(&node) else { return false };
+        let classes = &self.classes;
+        // Those for which that is over are forgotten.
+        let waits = |id: &ClassId| {
+            let of = classes.get(id).filter(|of| of.leases == 0 && !of.queue.is_empty());
+            of.and_then(|of| of.short_of.as_ref()).is_some_and(|(at, lacking)| *at == node && !lacking.is_empty())
+        };
+        while short.front().is_some_and(|id| !waits(id)) {
+            short.pop_front();
+        }
+        let helps = short.iter().take(LOOKS_MAX).find(|id| {
+            let of = classes.get(id).filter(|_| **id != own && waits(id));
+            let lacking = of.and_then(|of| Some((of, &of.short_of.as_ref()?.1)));
+            lacking.is_some_and(|(of, lacking)| takes_of(&idle, lacking) && group(&idle) == group(&of.spec))
         });
-        let Some(held) = self.held.at(slot) else { return false };
-        let Some(idle) = self.classes.get(&held.class) else { return false };
-        let waiting = self.short.iter().filter(|id| **id != held.class).filter_map(|id| self.classes.get(id));
-        let node = Some(held.lease.node);
-        waiting.into_iter().any(|of| of.short_at == node && takes_of(&idle.spec, &of.spec))
+        let helps = helps.copied();
+        if short.is_empty() {
+            self.short.remove(&node);
+        }
+        let Some((_, lacking)) = helps.and_then(|id| self.classes.get_mut(&id)?.short_of.as_mut()) else {
+            return false;
+        };
+        *lacking = less(lacking, &idle.demand);
+        true
     }
 }
 
-/// Whether a lease of one class takes what another wants, from the same place.
-fn takes_of(idle: &ClassSpec, wanted: &ClassSpec) -> bool {
-    let shared = idle.demand.iter().any(|(name, _)| !wanted.demand.of(name).is_zero());
-    shared && group(idle) == group(wanted)
+/// Whether a lease takes any of what lacks.
+fn takes_of(idle: &ClassSpec, lacking: &ResourceSet) -> bool {
+    idle.demand.iter().any(|(name, _)| !lacking.of(name).is_zero())
+}
+
+fn less(lacking: &ResourceSet, given: &ResourceSet) -> ResourceSet {
+    let mut left = ResourceSet::new();
+    for (name, units) in lacking.iter() {
+        left.set(name, Quantity(units.0.saturating_sub(given.of(name).0)));
+    }
+    left
 }
 
 fn group(spec: &ClassSpec) -> Option<PlacementGroupId> {

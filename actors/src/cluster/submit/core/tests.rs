@@ -86,6 +86,11 @@ impl Kit {
     }
 }
 
+fn returned(effects: Vec<SubmitEffect<Job>>) -> Vec<u64> {
+    let lease = |effect| if let SubmitEffect::Return(lease) = effect { Some(lease.number) } else { None };
+    effects.into_iter().filter_map(lease).collect()
+}
+
 #[test]
 fn an_idle_lease_goes_back_where_its_node_is_short_for_another_class() {
     let mut kit = kit();
@@ -97,21 +102,41 @@ fn an_idle_lease_goes_back_where_its_node_is_short_for_another_class() {
         kit.core.on_submit(class, Job(task, true), &mut kit.effects);
     }
     kit.take();
-    let returned = |effects: Vec<SubmitEffect<Job>>| {
-        let lease = |effect| if let SubmitEffect::Return(lease) = effect { Some(lease.number) } else { None };
-        effects.into_iter().filter_map(lease).collect::<Vec<u64>>()
-    };
-    kit.core.on_short(elsewhere, NodeId(1), &mut kit.effects);
-    kit.core.on_short(other, NodeId(2), &mut kit.effects);
+    let lacking = |name, units| ResourceSet::new().with(name, units);
+    kit.core.on_short(elsewhere, NodeId(1), lacking("tpu", 1.0), &mut kit.effects);
+    kit.core.on_short(other, NodeId(2), lacking(CPU, 0.5), &mut kit.effects);
     assert_eq!(returned(kit.take()), [0; 0], "nothing is idle that they could have");
-    kit.core.on_short(other, NodeId(1), &mut kit.effects);
-    assert_eq!(returned(kit.take()), [2], "as much as it wants, and nothing that is busy");
+    kit.core.on_short(other, NodeId(1), lacking(CPU, 0.5), &mut kit.effects);
+    assert_eq!(returned(kit.take()), [2], "as much as lacks, and nothing that is busy");
     kit.done(1, 0, 5);
-    assert_eq!(returned(kit.take()), [1], "it is idle now, and the other still waits");
+    assert_eq!(returned(kit.take()), [0; 0], "enough was given");
     kit.core.on_granted(Millis(1), other, lease(4), worker(4), &mut kit.effects);
     kit.submit(1..2);
     kit.done(3, 1, 5);
     assert_eq!(returned(kit.take()), [0; 0], "nobody waits any more");
+}
+
+#[test]
+fn a_lease_makes_way_when_it_becomes_idle_and_not_while_tasks_wait_for_it() {
+    let mut kit = kit();
+    kit.grant(1);
+    // Each takes so long that one is under way at a time.
+    kit.submit(0..1);
+    kit.done(1, 0, 10 * PIPELINE_US);
+    kit.submit(1..4);
+    let other = kit.core.class(&ClassSpec { demand: ResourceSet::new().with(CPU, 0.5), ..ClassSpec::default() });
+    kit.core.on_submit(other, Job(10, true), &mut kit.effects);
+    kit.core.on_short(other, NodeId(1), ResourceSet::new().with(CPU, 0.5), &mut kit.effects);
+    for task in 1..3 {
+        kit.done(1, task, 10 * PIPELINE_US);
+        assert_eq!(returned(kit.take()), [0; 0], "its own tasks come first");
+    }
+    kit.done(1, 3, 10 * PIPELINE_US);
+    assert_eq!(returned(kit.take()), [1]);
+    // One that comes when nothing is left for it does not stay either.
+    kit.core.on_short(other, NodeId(1), ResourceSet::new().with(CPU, 0.5), &mut kit.effects);
+    kit.grant(2);
+    assert_eq!(returned(kit.take()), [2]);
 }
 
 #[test]

@@ -25,9 +25,9 @@ fn fetches(effects: &mut Vec<PullEffect>) -> Vec<(Chunk, NodeId)> {
 fn fetching(chunks: u64) -> (PullCore, Vec<(Chunk, NodeId)>) {
     let (mut core, mut effects) = (PullCore::new(LIMITS), Vec::new());
     core.on_wanted(STORED, OWNER, chunks * CHUNK_BYTES, &mut effects);
-    assert_eq!(effects, [PullEffect::Reserve(STORED, chunks * CHUNK_BYTES)]);
+    assert_eq!(effects, [PullEffect::Reserve { stored: STORED, pull: 1, bytes: chunks * CHUNK_BYTES }]);
     effects.clear();
-    core.on_room(STORED, Ok(()), &mut effects);
+    core.on_room(STORED, 1, Ok(()), &mut effects);
     assert_eq!(effects, [PullEffect::Locate { stored: STORED, owner: OWNER, failed: None, near: vec![] }]);
     core.on_source(STORED, Ok(NodeId(2)), &mut effects);
     let asked = fetches(&mut effects);
@@ -82,7 +82,7 @@ fn a_chunk_of_an_earlier_pull_does_not_count_for_a_later() {
     assert_eq!(effects, [PullEffect::GaveUp(STORED, OWNER)]);
     effects.clear();
     core.on_wanted(STORED, OWNER, CHUNK_BYTES, &mut effects);
-    core.on_room(STORED, Ok(()), &mut effects);
+    core.on_room(STORED, 2, Ok(()), &mut effects);
     core.on_source(STORED, Ok(NodeId(2)), &mut effects);
     assert_eq!(fetches(&mut effects).len(), 1);
     effects.clear();
@@ -122,8 +122,8 @@ fn what_is_not_lent_is_fetched() {
             true => core.on_node_gone(STORED.node, &mut effects),
             false => core.on_lent(STORED, Lender { node: STORED.node, number: 1 }, false, &mut effects),
         }
-        assert_eq!(effects, [PullEffect::Reserve(STORED, CHUNK_BYTES)]);
-        core.on_room(STORED, Ok(()), &mut effects);
+        assert_eq!(effects, [PullEffect::Reserve { stored: STORED, pull: 1, bytes: CHUNK_BYTES }]);
+        core.on_room(STORED, 1, Ok(()), &mut effects);
         core.on_source(STORED, Ok(STORED.node), &mut effects);
         assert_eq!(fetches(&mut effects).len(), 1, "it is not asked to lend it twice");
     }
@@ -134,14 +134,15 @@ fn a_copy_on_the_same_machine_is_borrowed_and_the_room_given_back() {
     let (mut core, mut effects) = (PullCore::new(LIMITS), Vec::new());
     core.on_neighbour(NodeId(7));
     core.on_wanted(STORED, OWNER, CHUNK_BYTES, &mut effects);
-    core.on_room(STORED, Ok(()), &mut effects);
+    core.on_room(STORED, 1, Ok(()), &mut effects);
     let near = vec![NodeId(7)];
     assert_eq!(effects.pop(), Some(PullEffect::Locate { stored: STORED, owner: OWNER, failed: None, near }));
     effects.clear();
     core.on_source(STORED, Ok(NodeId(7)), &mut effects);
     core.sanity_check();
     let from = Lender { node: NodeId(7), number: 1 };
-    assert_eq!(effects, [PullEffect::GiveBack(STORED), PullEffect::Borrow(STORED, from)]);
+    let gave_up = PullEffect::GaveUp(STORED, OWNER);
+    assert_eq!(effects, [PullEffect::GiveBack(STORED), gave_up, PullEffect::Borrow(STORED, from)]);
 }
 
 #[test]
@@ -174,6 +175,36 @@ fn what_is_not_lent_and_nodes_that_are_lost_are_made_good_on_machines_too() {
 }
 
 #[test]
+fn who_is_killed_while_it_waits_and_whoever_wants_it_next_leave_nothing_behind() {
+    const BYTES: u64 = 5 * CHUNK_BYTES;
+    for seed in 0..300 {
+        // Some neighbours are met late, and machines are larger than what owners are told of.
+        let of = [1, 3, 22][seed as usize % 3];
+        let mut world = World::new(seed, 22, 5);
+        for node in 1..22 {
+            world.later(Event::Want(node, BYTES));
+            for _ in 0..world.rng.below(4) {
+                world.now = Millis(world.now.0 + world.rng.below(4));
+                world.later(Event::Unwant(node));
+                world.later(Event::Want(node, BYTES));
+            }
+        }
+        world.now = Millis(0);
+        for _ in 0..world.rng.below(60) {
+            world.step();
+        }
+        world = world.on_machines_of(of);
+        while world.step() {}
+        (1..22).for_each(|node| world.later(Event::Want(node, BYTES)));
+        while world.step() {}
+        let served = (0..22).all(|node| world.complete[node] || world.borrowed[node]);
+        assert!(served, "seed {seed}: {:?} {:?}", world.complete, world.borrowed);
+        assert!(world.nodes.iter().all(PullCore::is_empty), "seed {seed}");
+        assert_eq!(world.directory.under_way(STORED), 0, "seed {seed}: nobody is thought to fetch");
+    }
+}
+
+#[test]
 fn what_is_admitted_is_bounded_and_the_first_is_admitted_whatever_its_size() {
     let (mut core, mut effects) = (PullCore::new(LIMITS), Vec::new());
     let of = |serial| StoredId { node: NodeId(1), serial };
@@ -181,11 +212,14 @@ fn what_is_admitted_is_bounded_and_the_first_is_admitted_whatever_its_size() {
     core.on_wanted(of(2), OWNER, 1, &mut effects);
     core.on_wanted(of(2), OWNER, 1, &mut effects);
     core.sanity_check();
-    assert_eq!(effects, [PullEffect::Reserve(of(1), LIMITS.admitted_bytes_max * 2)]);
+    assert_eq!(effects, [PullEffect::Reserve { stored: of(1), pull: 1, bytes: LIMITS.admitted_bytes_max * 2 }]);
     effects.clear();
-    core.on_room(of(1), Err("the store is full".to_owned()), &mut effects);
+    core.on_room(of(1), 1, Err("the store is full".to_owned()), &mut effects);
     let failed = PullEffect::Failed(of(1), "the store is full".to_owned());
-    assert_eq!(effects, [failed, PullEffect::GaveUp(of(1), OWNER), PullEffect::Reserve(of(2), 1)]);
+    assert_eq!(
+        effects,
+        [failed, PullEffect::GaveUp(of(1), OWNER), PullEffect::Reserve { stored: of(2), pull: 2, bytes: 1 }]
+    );
 }
 
 /// A generator of its own, so that a seed gives the same run everywhere.
@@ -201,12 +235,15 @@ impl Rng {
 }
 
 enum Event {
+    GaveUp(usize),
+    Want(usize, u64),
+    Unwant(usize),
     Chunk(usize, Chunk, NodeId, bool),
     Source(usize, Result<NodeId, String>),
     Locate(usize, Option<NodeId>, Vec<NodeId>),
     Lent(usize, Lender, bool),
     Copied(usize),
-    Room(usize),
+    Room(usize, u64),
 }
 
 /// One owner, and nodes that all want its object: node 0 has it.
@@ -222,6 +259,9 @@ struct World {
     count: u64,
     sent: Vec<u64>,
     lost_percent: u64,
+    /// When the last word between each node and the owner is heard: they come in order.
+    to_owner: Vec<Millis>,
+    from_owner: Vec<Millis>,
 }
 
 fn id(node: usize) -> NodeId {
@@ -246,14 +286,24 @@ impl World {
             count: 0,
             sent: vec![0; nodes],
             lost_percent,
+            to_owner: vec![Millis(0); nodes],
+            from_owner: vec![Millis(0); nodes],
         }
     }
 
     /// So many nodes on each machine.
-    fn on_machines(mut self, of: usize) -> Self {
+    fn on_machines(self, of: usize) -> Self {
+        assert_eq!(self.nodes.len() % of, 0);
+        self.on_machines_of(of)
+    }
+
+    /// The last may have fewer.
+    fn on_machines_of(mut self, of: usize) -> Self {
+        let all = self.nodes.len();
         for (at, node) in self.nodes.iter_mut().enumerate() {
             let machine = at / of * of;
-            (machine..machine + of).filter(|other| *other != at).for_each(|other| node.on_neighbour(id(other)));
+            let others = (machine..(machine + of).min(all)).filter(|other| *other != at);
+            others.for_each(|other| node.on_neighbour(id(other)));
         }
         self
     }
@@ -262,6 +312,14 @@ impl World {
         self.count += 1;
         let at = Millis(self.now.0 + 1 + self.rng.below(20));
         self.events.insert((at, self.count), event);
+    }
+
+    fn later_in_order(&mut self, node: usize, to_owner: bool, event: Event) {
+        let at = self.now.0 + 1 + self.rng.below(20);
+        let last = if to_owner { &mut self.to_owner[node] } else { &mut self.from_owner[node] };
+        *last = Millis(at.max(last.0));
+        self.count += 1;
+        self.events.insert((*last, self.count), event);
     }
 
     fn want(&mut self, node: usize, bytes: u64) {
@@ -274,7 +332,9 @@ impl World {
         self.nodes[node].sanity_check();
         for effect in effects {
             match effect {
-                PullEffect::Locate { failed, near, .. } => self.later(Event::Locate(node, failed, near)),
+                PullEffect::Locate { failed, near, .. } => {
+                    self.later_in_order(node, true, Event::Locate(node, failed, near));
+                }
                 PullEffect::Borrow(_, from) => {
                     let of = from.node.0 as usize - 1;
                     let lends = self.complete[of] && self.alive[of] && self.rng.below(100) >= self.lost_percent;
@@ -282,7 +342,7 @@ impl World {
                 }
                 PullEffect::Borrowed(..) => self.borrowed[node] = true,
                 PullEffect::Return(..) | PullEffect::GiveBack(_) => {}
-                PullEffect::Reserve(..) => self.later(Event::Room(node)),
+                PullEffect::Reserve { pull, .. } => self.later(Event::Room(node, pull)),
                 PullEffect::Fetch(chunk, from) => {
                     let source = from.0 as usize - 1;
                     assert!(self.complete[source], "only who has it is asked");
@@ -292,10 +352,10 @@ impl World {
                 }
                 PullEffect::Complete(..) => {
                     self.complete[node] = true;
-                    self.later(Event::Copied(node));
+                    self.later_in_order(node, true, Event::Copied(node));
                 }
                 PullEffect::Failed(_, why) => panic!("node {node}: {why}"),
-                PullEffect::GaveUp(..) => {}
+                PullEffect::GaveUp(..) => self.later_in_order(node, true, Event::GaveUp(node)),
             }
         }
     }
@@ -304,7 +364,8 @@ impl World {
         self.directory.sanity_check();
         for effect in effects {
             if let DirectoryEffect::Source { to, from, .. } = effect {
-                self.later(Event::Source(to.0 as usize - 1, from));
+                let node = to.0 as usize - 1;
+                self.later_in_order(node, false, Event::Source(node, from));
             }
         }
     }
@@ -334,8 +395,24 @@ impl World {
                 self.nodes[node].on_source(STORED, from, &mut pulled);
                 node
             }
-            Event::Room(node) => {
-                self.nodes[node].on_room(STORED, Ok(()), &mut pulled);
+            Event::Room(node, pull) => {
+                self.nodes[node].on_room(STORED, pull, Ok(()), &mut pulled);
+                node
+            }
+            Event::GaveUp(node) => {
+                if self.alive[node] {
+                    self.directory.on_dropped(STORED, id(node), &mut directed);
+                }
+                node
+            }
+            Event::Want(node, bytes) => {
+                if !self.complete[node] && !self.borrowed[node] {
+                    self.nodes[node].on_wanted(STORED, OWNER, bytes, &mut pulled);
+                }
+                node
+            }
+            Event::Unwant(node) => {
+                self.nodes[node].on_unwanted(STORED, &mut pulled);
                 node
             }
             Event::Locate(node, failed, near) => {

@@ -209,8 +209,9 @@ impl World {
                     self.to_lender.push_back(Word::Return(stored, Loan { to: ME, number: from.number }));
                 }
                 // There is nothing but to borrow.
-                PullEffect::Reserve(stored, _) => {
-                    self.by_pulls(&mut |pulls, effects| pulls.on_room(stored, Err("no room".to_owned()), effects));
+                PullEffect::Reserve { stored, pull, .. } => {
+                    let why = || Err("no room".to_owned());
+                    self.by_pulls(&mut |pulls, effects| pulls.on_room(stored, pull, why(), effects));
                 }
                 PullEffect::Failed(stored, why) => {
                     self.by_borrower(&mut |core, effects| core.on_pull_failed(stored, &why, effects));
