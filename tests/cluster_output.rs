@@ -84,9 +84,10 @@ fn lines(printed: &str) -> Vec<(&str, &str, &str)> {
 #[test]
 fn a_driver() {
     let Ok(program) = std::env::var(PROGRAM) else { return };
-    let (one, other): (&[(&str, f64)], &[(&str, f64)]) = (&[("CPU", 1.0)], &[("CPU", 1.0), ("far", 1.0)]);
-    let nodes = if program == "parting" { vec![one, other] } else { vec![one] };
-    let cluster = Cluster::with_resources(&nodes).unwrap();
+    let mut cluster = Cluster::with_resources(&[&[("CPU", 1.0)]]).unwrap();
+    if program == "parting" {
+        cluster.add_node(&[("CPU", 1.0), ("far", 1.0)]).unwrap();
+    }
     let rt = Runtime::builder().address(cluster.address()).init().unwrap();
     match program.as_str() {
         "functions" => functions(&rt),

@@ -1,8 +1,7 @@
-//! What tells whether bulk is what it was: on its way between nodes, and on disk.
+//! What tells whether bulk on disk is what it was.
 //!
 //! CRC-64/NVME (NVM Express NVM Command Set Specification 1.0, section 5.2.1.3.4), by carry-less multiplication where the processor
-//! has it. Bulk is read from memory for this alone, on both sides of each transfer, so it has to be fast: this is three
-//! times as fast as xxh3 compiled for any processor.
+//! has it: three times as fast as xxh3 compiled for any processor.
 
 use crc_fast::{CrcAlgorithm, Digest};
 

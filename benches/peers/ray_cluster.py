@@ -163,12 +163,15 @@ def two_nodes(timer, cpus):
         ray.wait([made])
         seconds_each(timer, "get a worker's 100 MB", lambda: ray.get(made))
         there = first.options(resources={FAR: 1})
+        fresh(timer, "a task on another node of the machine reads 100 MB", array, lambda ref: ray.get(there.remote(ref)))
         moved = np.full(MOVED_BYTES // 8, 7, dtype=np.int64)
         fresh(timer, "256 MiB to another node", moved, lambda ref: ray.get(there.remote(ref)), MOVED_BYTES)
 
 
-def fresh(timer, name, array, use, size):
-    """A row of bytes a second of an object that nobody has had before; putting it is not counted."""
+def fresh(timer, name, array, use, size=None):
+    """A row of an object that nobody has had before, in bytes a second, or in calls a second where no size is given; putting it
+    is not counted."""
+    unit, amount = ("GB/s", size / 1e9) if size else ("1/s", 1)
     if timer.only not in name:
         return
     samples = []
@@ -180,15 +183,15 @@ def fresh(timer, name, array, use, size):
         use(ref)
         # The first round also makes the connections.
         if round_ > 0:
-            samples.append(size / 1e9 / (time.perf_counter() - start))
+            samples.append(amount / (time.perf_counter() - start))
         del ref
     samples.sort()
     value = samples[len(samples) // 2]
     spread = (samples[-1] - samples[0]) / value * 100
     timer.results.append(
-        {"name": name, "value": value, "unit": "GB/s", "runs": len(samples), "spread_percent": spread}
+        {"name": name, "value": value, "unit": unit, "runs": len(samples), "spread_percent": spread}
     )
-    print(f"{name} {value:.2f} GB/s (spread {spread:.0f} %)", flush=True)
+    print(f"{name} {value:.2f} {unit} (spread {spread:.0f} %)", flush=True)
 
 
 def broadcast(timer):

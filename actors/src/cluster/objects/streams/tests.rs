@@ -5,7 +5,10 @@ use std::future::Future;
 use tokio::io::duplex;
 
 use super::*;
-use crate::store::{ObjectStore, StoreConfig};
+use crate::{
+    gcs_net::tls::{Identity, Tls},
+    store::{ObjectStore, StoreConfig},
+};
 
 const STORED: StoredId = StoredId { node: NodeId(7 << 64 | 9), serial: 3 };
 const BYTES: usize = 600_000;
@@ -52,17 +55,39 @@ fn a_chunk_comes_as_it_was_and_what_is_not_there_is_an_error() {
 #[test]
 fn a_byte_that_changed_on_its_way_is_noticed() {
     on_a_runtime(async {
-        let (mut here, mut there) = duplex(64 << 10);
+        let (_store, served) = served();
+        let (client, server) = Tls::of_identity(Identity::make().unwrap()).unwrap().configs().unwrap();
+        let ((near, mut wire_near), (mut wire_far, far)) = (duplex(64 << 10), duplex(64 << 10));
         actix_rt::spawn(async move {
-            let mut ask = [0; ASK_BYTES];
-            there.read_exact(&mut ask).await.unwrap();
-            let mut checksum = Checksum::new();
-            checksum.add(b"what was sent");
-            there.write_all(b"\0what was_sent").await.unwrap();
-            there.write_all(&checksum.sum()).await.unwrap();
+            let far = tokio_rustls::TlsAcceptor::from(server.unwrap()).accept(far).await.unwrap();
+            serve(far, served).await;
         });
-        let mut into = [0; 13];
-        let damaged = fetch_by(&mut here, &chunk(0, 13), &mut into).await.unwrap_err();
+        // Whoever is between the two changes one byte, long after the handshake.
+        actix_rt::spawn(async move {
+            let (mut passed, mut from_near, mut from_far) = (0, vec![0; 4_096], vec![0; 4_096]);
+            loop {
+                tokio::select! {
+                    Ok(read @ 1..) = wire_near.read(&mut from_near) => {
+                        wire_far.write_all(&from_near[..read]).await.unwrap();
+                    }
+                    Ok(read @ 1..) = wire_far.read(&mut from_far) => {
+                        if (100_000..100_000 + read).contains(&(passed + read)) {
+                            from_far[0] ^= 1;
+                        }
+                        passed += read;
+                        if wire_near.write_all(&from_far[..read]).await.is_err() {
+                            return;
+                        }
+                    }
+                    else => return,
+                }
+            }
+        });
+        let name = rustls::pki_types::ServerName::try_from("cluster.actinic.internal").unwrap();
+        let mut near = tokio_rustls::TlsConnector::from(client).connect(name, near).await.unwrap();
+        let mut into = vec![0; 500_000];
+        fetch_by(&mut near, &chunk(0, 50_000), &mut into[..50_000]).await.unwrap();
+        let damaged = fetch_by(&mut near, &chunk(0, 500_000), &mut into).await.unwrap_err();
         assert_eq!(damaged.kind(), io::ErrorKind::InvalidData);
     });
 }
