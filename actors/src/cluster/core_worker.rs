@@ -435,7 +435,7 @@ impl CoreWorker {
 
     /// A driver is about to leave: what its workers have written comes out first.
     pub fn part(&self) {
-        if self.is_driver && !self.gone.load(Ordering::Acquire) {
+        if self.is_driver && !self.gone.load(Ordering::Acquire) && self.partings.begin() {
             self.to_node(&ToNode::Flush);
             self.partings.wait();
         }

@@ -358,8 +358,10 @@ pub enum FromNode {
     Output(Box<WorkerOutput>),
     /// What the driver's workers on one node had written has been told.
     Flushed {
-        /// How many other nodes will say so too; told by the driver's own.
-        others: Option<u32>,
+        /// Which node says so.
+        by: NodeId,
+        /// Which others will, too; told by the driver's own.
+        others: Option<Vec<NodeId>>,
     },
     /// How the node is.
     Status(Box<ClusterStatus>),

@@ -66,8 +66,8 @@ pub enum PoolEvent {
     Flush {
         /// Whom.
         driver: ProcessId,
-        /// How many other nodes were asked the same, where this one asked them.
-        others: Option<u32>,
+        /// Which other nodes were asked the same, where this one asked them.
+        others: Option<Vec<NodeId>>,
     },
 }
 
@@ -81,8 +81,11 @@ struct Running {
     /// Ends it when it is dropped, at once if something is sent.
     stop: oneshot::Sender<()>,
     pid: u32,
+}
+
+/// What a worker may have written that is not read yet; until its end has been seen.
+struct Pipes {
     driver: ProcessId,
-    /// To see whether anything is in them.
     pipes: Vec<OwnedFd>,
 }
 
@@ -100,6 +103,7 @@ pub struct WorkerPool {
     core: PoolCore,
     effects: Vec<PoolEffect>,
     running: BTreeMap<WorkerId, Running>,
+    pipes: BTreeMap<WorkerId, Pipes>,
     /// Why workers were killed whose end has not been seen yet.
     killed: BTreeMap<WorkerId, String>,
     /// Executables on their way.
@@ -110,10 +114,10 @@ impl WorkerPool {
     /// A pool without workers.
     #[must_use]
     pub fn new(shared: Arc<NodeShared>) -> Self {
-        let (running, killed, arriving) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (running, pipes, killed, arriving) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let cpus = shared.spec.resources.of(actinic_gcs::resources::CPU).units() as usize;
         let core = PoolCore::new(shared.spec.id).with_hosts_max(cpus);
-        Self { shared, core, effects: Vec::new(), running, killed, arriving }
+        Self { shared, core, effects: Vec::new(), running, pipes, killed, arriving }
     }
 
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
@@ -161,7 +165,8 @@ impl WorkerPool {
             Ok((child, byline)) => {
                 let (stop, stopped) = oneshot::channel();
                 let (pid, pipes, driver) = (child.id().unwrap_or(0), output::pipes_of(&child), code.driver);
-                self.running.insert(worker, Running { stop, pid, driver, pipes });
+                self.running.insert(worker, Running { stop, pid });
+                self.pipes.insert(worker, Pipes { driver, pipes });
                 let node = self.shared.clone();
                 actix_rt::spawn(async move {
                     let how = start::attend(child, byline, stopped, &node, worker, driver).await;
@@ -176,13 +181,13 @@ impl WorkerPool {
     }
 
     /// On the thread that reads what workers write: where nothing is left in a pipe, all of it was told.
-    fn flush(&self, driver: ProcessId, others: Option<u32>) {
-        let of_driver = self.running.values().filter(|running| running.driver == driver);
-        let pipes = of_driver.flat_map(|running| &running.pipes).filter_map(|pipe| pipe.try_clone().ok()).collect();
+    fn flush(&self, driver: ProcessId, others: Option<Vec<NodeId>>) {
+        let of_driver = self.pipes.values().filter(|of| of.driver == driver);
+        let pipes = of_driver.flat_map(|of| &of.pipes).filter_map(|pipe| pipe.try_clone().ok()).collect();
         let shared = self.shared.clone();
         actix_rt::spawn(async move {
             output::until_empty(pipes).await;
-            shared.hub.to_process(driver, FromNode::Flushed { others });
+            shared.hub.to_process(driver, FromNode::Flushed { by: shared.spec.id, others });
         });
     }
 
@@ -275,6 +280,7 @@ impl Handler<Exited> for WorkerPool {
             Err(error) => error,
         };
         self.running.remove(&worker);
+        self.pipes.remove(&worker);
         let reason = self.killed.remove(&worker).unwrap_or(reason);
         // One that was killed leaves its shared memory behind.
         actix_rt::task::spawn_blocking(crate::store::reclaim);

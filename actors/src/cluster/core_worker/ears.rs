@@ -318,7 +318,10 @@ impl Hears for NodeEars {
                 FromNode::Group(group, news) => core.on_group(group, news),
                 FromNode::Hopeless { reason, .. } => tracing::warn!("{reason}"),
                 FromNode::Gone { process, reason } => core.process_gone(core.ended(process), &reason),
-                FromNode::NodeGone { node, reason } => core.all_of_node_gone(node, &reason),
+                FromNode::NodeGone { node, reason } => {
+                    core.partings.on_flushed(node, None);
+                    core.all_of_node_gone(node, &reason);
+                }
                 FromNode::Relay { from, body } => {
                     core.hear(from, decode(&body)?);
                     if let Some(node) = core.engine() {
@@ -327,7 +330,7 @@ impl Hears for NodeEars {
                 }
                 FromNode::Object(news) => core.objects.hear(news),
                 FromNode::Output(output) => super::print::print(&output),
-                FromNode::Flushed { others } => core.partings.on_flushed(others),
+                FromNode::Flushed { by, others } => core.partings.on_flushed(by, others),
                 FromNode::Host(host) => core.host(*host),
                 FromNode::EndActor { actor, reason, drain } => core.end_hosted(actor, &reason, drain),
                 FromNode::Actor { actor, place } => core.hear_of_actor(actor, place),

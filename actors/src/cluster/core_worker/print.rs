@@ -4,10 +4,12 @@
 //! closed goes on; one whose nodes do not answer ends all the same.
 
 use std::{
+    collections::BTreeSet,
     io::Write as _,
     time::{Duration, Instant},
 };
 
+use actinic_gcs::NodeId;
 use parking_lot::{Condvar, Mutex};
 
 use crate::cluster::wire::WorkerOutput;
@@ -31,18 +33,35 @@ pub(super) struct Partings {
 
 #[derive(Default)]
 struct Answers {
-    came: u32,
-    /// How many there will be; nothing before the own node has said so.
-    expected: Option<u32>,
+    asked: bool,
+    came: BTreeSet<NodeId>,
+    /// Who will answer; nothing before the own node has said so.
+    expected: Option<Vec<NodeId>>,
     gone: bool,
 }
 
+impl Answers {
+    fn are_there(&self) -> bool {
+        self.gone || self.expected.as_ref().is_some_and(|all| all.iter().all(|node| self.came.contains(node)))
+    }
+}
+
 impl Partings {
-    /// A node has told all; the own one says how many `others` were asked.
-    pub(super) fn on_flushed(&self, others: Option<u32>) {
+    /// The driver leaves; whether it has not asked yet.
+    pub(super) fn begin(&self) -> bool {
+        !std::mem::replace(&mut self.answers.lock().asked, true)
+    }
+
+    /// A node has told all, or never will; the own one says which `others` were asked.
+    pub(super) fn on_flushed(&self, by: NodeId, others: Option<Vec<NodeId>>) {
         let mut answers = self.answers.lock();
-        answers.came = answers.came.saturating_add(1);
-        answers.expected = others.map(|others| others.saturating_add(1)).or(answers.expected);
+        if !answers.asked {
+            return;
+        }
+        answers.came.insert(by);
+        if others.is_some() {
+            answers.expected = others;
+        }
         self.changed.notify_all();
     }
 
@@ -56,7 +75,7 @@ impl Partings {
     pub(super) fn wait(&self) {
         let until = Instant::now() + PARTING_MAX;
         let mut answers = self.answers.lock();
-        while !answers.gone && answers.expected.is_none_or(|expected| answers.came < expected) {
+        while !answers.are_there() {
             if self.changed.wait_until(&mut answers, until).timed_out() {
                 return;
             }

@@ -50,6 +50,8 @@ pub const TELL_EVERY_MS: u64 = 20;
 pub const PLACED_MS_MAX: u64 = 3_500;
 /// How long a demand without a lease waits before one is recalled for it.
 pub const RECALL_AFTER_MS: u64 = 100;
+/// An owner is told what lacks for a demand that holds nothing, and again after so long, as others may have had what was free.
+pub const SHORT_AGAIN_MS: u64 = 10;
 /// Demands of one owner; classes beyond are refused.
 pub const CLASSES_MAX: usize = 4_096;
 /// Leases that lend their CPU at once: each is a worker process that waits for others.
@@ -129,8 +131,8 @@ struct Wanted {
     /// When it is forgotten, if it was placed.
     until: Option<Millis>,
     recalled: bool,
-    /// Whether its owner was told that there is nothing for it, since it held something last.
-    is_short: bool,
+    /// When its owner was told last what it lacks, since it held something last.
+    short_told_at: Option<Millis>,
 }
 
 impl Wanted {
@@ -295,7 +297,7 @@ impl LocalCore {
             shares: BTreeMap::new(),
             until,
             recalled: false,
-            is_short: false,
+            short_told_at: None,
         });
         if revision >= wanted.revision {
             (wanted.want, wanted.elsewhere, wanted.revision, wanted.until) = (want, elsewhere, revision, until);

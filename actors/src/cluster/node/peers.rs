@@ -83,8 +83,7 @@ impl Hears for ProcessEars {
                 ToNode::Flush => {
                     let nodes = self.shared.hub.nodes();
                     nodes.iter().for_each(|node| self.shared.hub.to_node(*node, &NodeFrame::Flush(self.process)));
-                    let others = Some(u32::try_from(nodes.len()).unwrap_or(u32::MAX));
-                    self.shared.pool(PoolEvent::Flush { driver: self.process, others });
+                    self.shared.pool(PoolEvent::Flush { driver: self.process, others: Some(nodes) });
                 }
                 ToNode::Ready { address } => {
                     self.shared.reached_at(self.process, address);

@@ -252,10 +252,9 @@ impl<T: Queued + Clone> SubmitCore<T> {
             of.rank(slot, held);
         }
         self.linger(slot);
+        self.fed(class);
         self.pump(class, effects);
-        if self.held.at(slot).is_some_and(|held| held.under_way.is_empty()) && self.makes_way(slot) {
-            self.give_up(slot, effects);
-        }
+        self.make_way_if_idle(slot, lease, effects);
     }
 
     /// A lease is wanted back.
@@ -301,6 +300,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
             self.on_empty(slot, recalled, effects);
         }
         self.pump(class, effects);
+        self.make_way_if_idle(slot, lease, effects);
         Some(done.task)
     }
 
@@ -375,9 +375,9 @@ impl<T: Queued + Clone> SubmitCore<T> {
         }
     }
 
-    /// A lease is empty: it goes back, at once if it is wanted back, or stands in the way of another class.
+    /// A lease is empty: it goes back, at once if it is wanted back.
     fn on_empty(&mut self, slot: Slot, recalled: bool, effects: &mut Vec<SubmitEffect<T>>) {
-        match recalled || self.makes_way(slot) {
+        match recalled {
             true => self.give_up(slot, effects),
             false => self.linger(slot),
         }

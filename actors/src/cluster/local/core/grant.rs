@@ -3,11 +3,14 @@
 //! Owns: those choices. Invariants: a lease takes its CPUs apart from the rest, from one place, so that it can lend them; who
 //! comes back for its CPUs comes before all others.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+};
 
 use actinic_gcs::{resources::CPU, Millis, PlacementGroupId, Quantity, ResourceSet};
 
-use super::{bundles::group_of, Granted, Key, LocalCore, LocalEffect, Wanted, RECALL_AFTER_MS};
+use super::{bundles::group_of, Granted, Key, LocalCore, LocalEffect, Wanted, RECALL_AFTER_MS, SHORT_AGAIN_MS};
 use crate::cluster::wire::{LeaseFor, LeaseId, ProcessId};
 
 /// A placement group, and which bundle of it.
@@ -15,6 +18,9 @@ type Group = (PlacementGroupId, Option<u32>);
 
 /// Kinds of demands that are known, in one pass, to find no room; others try in vain.
 const KINDS_MAX: usize = 16;
+
+/// Leases of an owner that are looked at for what they take.
+const HELD_LOOKS_MAX: usize = 256;
 
 impl LocalCore {
     /// Leases that go on after they had lent their CPUs come before all others.
@@ -123,42 +129,49 @@ impl LocalCore {
     /// of those may do nothing.
     pub(super) fn tell_who_is_short(&mut self, now: Millis, effects: &mut Vec<LocalEffect>) {
         let waits = |wanted: &Wanted| wanted.held == 0 && wanted.unmet() > 0 && group_of(wanted).is_none();
-        let changed = self.wanted.active().filter_map(|(key, wanted)| match wanted.is_short {
-            true => (!waits(wanted)).then_some((*key, None)),
-            false if waits(wanted) && self.is_for_here(now, key, wanted) => {
-                let lacking = self.lacking_of_own(key.owner, &wanted.spec.demand);
-                (!lacking.is_empty()).then_some((*key, Some(lacking)))
+        let is_due = |wanted: &Wanted| wanted.short_told_at.is_none_or(|told| now.0 >= told.0 + SHORT_AGAIN_MS);
+        let (mut over, mut short) = (Vec::new(), Vec::new());
+        let mut held: BTreeMap<ProcessId, BTreeSet<&str>> = BTreeMap::new();
+        for (key, wanted) in self.wanted.active().filter(|(key, _)| !key.owner.is_manager()) {
+            if !waits(wanted) {
+                over.extend(wanted.short_told_at.map(|_| *key));
+            } else if is_due(wanted) && self.is_for_here(now, key, wanted) {
+                let lacking = self.lacking(&wanted.spec.demand);
+                if lacking.is_empty() {
+                    continue;
+                }
+                let own = held.entry(key.owner).or_insert_with(|| self.held_by(key.owner));
+                if lacking.iter().any(|(name, _)| own.contains(name)) {
+                    short.push((*key, lacking));
+                }
             }
-            false => None,
-        });
-        for (key, lacking) in changed.collect::<Vec<_>>() {
-            let Some(wanted) = self.wanted.change(&key) else { continue };
-            wanted.is_short = lacking.is_some();
-            let lacking = lacking.filter(|_| !key.owner.is_manager());
-            effects.extend(lacking.map(|lacking| LocalEffect::Short(key.owner, key.class, lacking)));
+        }
+        for key in over {
+            self.wanted.change(&key).into_iter().for_each(|wanted| wanted.short_told_at = None);
+        }
+        for (key, lacking) in short {
+            self.wanted.change(&key).into_iter().for_each(|wanted| wanted.short_told_at = Some(now));
+            effects.push(LocalEffect::Short(key.owner, key.class, lacking));
         }
     }
 
-    /// What of a demand is not free, if leases of its owner hold any of it; else nothing.
-    fn lacking_of_own(&self, owner: ProcessId, demand: &ResourceSet) -> ResourceSet {
-        let none = ResourceSet::new();
-        let Some(free) = self.placement.node(self.node).map(|node| node.free()) else { return none };
+    /// What of a demand is not free.
+    fn lacking(&self, demand: &ResourceSet) -> ResourceSet {
         let mut lacking = ResourceSet::new();
+        let Some(free) = self.placement.node(self.node).map(|node| node.free()) else { return lacking };
         for (name, asked) in demand.iter() {
             lacking.set(name, Quantity(asked.0.saturating_sub(free.of(name).0)));
         }
+        lacking
+    }
+
+    /// Which resources an owner's leases here take; looked up once a pass, of no more leases than [`HELD_LOOKS_MAX`].
+    fn held_by(&self, owner: ProcessId) -> BTreeSet<&str> {
         let numbers = self.of_process.range((owner, 0)..=(owner, u64::MAX)).map(|(_, number)| number);
         // Also those that it serves are listed.
-        let mut own = numbers.filter_map(|number| self.leases.get(number)).filter(|granted| granted.key.owner == owner);
-        let holds = |granted: &Granted| {
-            let spec = self.wanted.get(&granted.key).map(|wanted| &wanted.spec);
-            spec.is_some_and(|spec| lacking.iter().any(|(name, _)| !spec.demand.of(name).is_zero()))
-        };
-        if own.any(holds) {
-            lacking
-        } else {
-            none
-        }
+        let own = numbers.filter_map(|number| self.leases.get(number)).filter(|granted| granted.key.owner == owner);
+        let demands = own.take(HELD_LOOKS_MAX).filter_map(|granted| Some(&self.wanted.get(&granted.key)?.spec.demand));
+        demands.flat_map(|demand| demand.iter().map(|(name, _)| name)).collect()
     }
 
     /// For each demand that holds nothing for long, one lease of the one that holds the most is asked back.

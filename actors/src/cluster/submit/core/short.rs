@@ -9,7 +9,7 @@ use actinic_gcs::{NodeId, PlacementGroupId, Quantity, ResourceSet};
 
 use super::{Queued, Slot, SubmitCore, SubmitEffect};
 use crate::{
-    cluster::wire::{ClassId, ClassSpec},
+    cluster::wire::{ClassId, ClassSpec, LeaseId},
     options::SchedulingStrategy,
 };
 
@@ -20,7 +20,10 @@ impl<T: Queued + Clone> SubmitCore<T> {
     /// A node lacks this for a class that has nothing of it.
     pub fn on_short(&mut self, class: ClassId, node: NodeId, lacking: ResourceSet, effects: &mut Vec<SubmitEffect<T>>) {
         let Some(of) = self.classes.get_mut(&class).filter(|of| of.leases == 0 && !of.queue.is_empty()) else { return };
-        of.short_of = Some((node, lacking));
+        let before = of.short_of.replace((node, lacking)).map(|(before, _)| before);
+        if let Some(before) = before.filter(|before| *before != node) {
+            self.forget_short(class, before);
+        }
         let short = self.short.entry(node).or_default();
         if !short.contains(&class) {
             short.push_back(class);
@@ -38,12 +41,34 @@ impl<T: Queued + Clone> SubmitCore<T> {
         }
     }
 
+    /// A class has a lease: what it lacked is over.
+    pub(super) fn fed(&mut self, class: ClassId) {
+        let was_short = self.classes.get_mut(&class).and_then(|of| of.short_of.take());
+        was_short.into_iter().for_each(|(node, _)| self.forget_short(class, node));
+    }
+
+    fn forget_short(&mut self, class: ClassId, node: NodeId) {
+        let Some(short) = self.short.get_mut(&node) else { return };
+        short.retain(|other| *other != class);
+        if short.is_empty() {
+            self.short.remove(&node);
+        }
+    }
+
+    /// A lease that is idle now, for which nothing waits, goes back if its node lacks what it takes.
+    pub(super) fn make_way_if_idle(&mut self, slot: Slot, lease: LeaseId, effects: &mut Vec<SubmitEffect<T>>) {
+        let is_idle = self.held.at(slot).is_some_and(|held| held.lease == lease && held.under_way.is_empty());
+        if !self.short.is_empty() && is_idle && self.makes_way(slot) {
+            self.give_up(slot, effects);
+        }
+    }
+
     /// Whether an idle lease goes back since its node lacks what it takes: it counts as given then.
-    pub(super) fn makes_way(&mut self, slot: Slot) -> bool {
-        if self.short.is_empty() {
+    fn makes_way(&mut self, slot: Slot) -> bool {
+        let Some((node, own)) = self.held.at(slot).map(|held| (held.lease.node, held.class)) else { return false };
+        if !self.short.contains_key(&node) {
             return false;
         }
-        let Some((node, own)) = self.held.at(slot).map(|held| (held.lease.node, held.class)) else { return false };
         let Some(idle) = self.classes.get(&own).filter(|of| of.queue.is_empty()).map(|of| of.spec.clone()) else {
             return false;
         };
@@ -66,10 +91,14 @@ impl<T: Queued + Clone> SubmitCore<T> {
         if short.is_empty() {
             self.short.remove(&node);
         }
-        let Some((_, lacking)) = helps.and_then(|id| self.classes.get_mut(&id)?.short_of.as_mut()) else {
+        let Some(helped) = helps else { return false };
+        let Some((_, lacking)) = self.classes.get_mut(&helped).and_then(|of| of.short_of.as_mut()) else {
             return false;
         };
         *lacking = less(lacking, &idle.demand);
+        if lacking.is_empty() {
+            self.fed(helped);
+        }
         true
     }
 }

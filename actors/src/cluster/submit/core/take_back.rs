@@ -82,6 +82,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
             self.on_empty(slot, recalled, effects);
         }
         self.pump(class, effects);
+        self.make_way_if_idle(slot, lease, effects);
     }
 }
 
