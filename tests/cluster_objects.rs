@@ -306,6 +306,8 @@ fn what_is_read_in_a_neighbour_s_memory_stays_as_it_is_though_the_reader_s_node_
         assert!(other.get(&all[0]).unwrap().as_slice() == numbers(12, 1_000 + 10 * round));
         wait_until("it is there", || figures(&cards[1]).used_bytes >= 60 * MIB as u64);
         drop(all);
+        // Else what comes next sends what is dropped to the disk.
+        wait_until("it is dropped", || figures(&cards[1]).used_bytes < 36 * MIB as u64);
     }
     assert!(mine.as_slice() == numbers(24, 3), "it is what it was");
     drop(mine);
