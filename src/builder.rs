@@ -4,7 +4,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actinic_actors::{
     bootstrap::RunningNode,
-    cluster::core_worker::{Connection, CoreWorker, DriverInfo},
+    cluster::{
+        core_worker::{Connection, CoreWorker, DriverInfo},
+        wire::{is_anonymous, DEFAULT_NAMESPACE},
+    },
     node::{GcsStorage, NodeConfig, INLINE_BYTES_MAX},
     pool::PoolLimits,
     store::StoreConfig,
@@ -28,7 +31,7 @@ pub struct RuntimeBuilder {
     num_gpus: f64,
     memory: Option<u64>,
     resources: ResourceSet,
-    namespace: String,
+    namespace: Option<String>,
     record_graph: Option<usize>,
     store: StoreConfig,
     inline_bytes_max: usize,
@@ -37,6 +40,7 @@ pub struct RuntimeBuilder {
     gcs: GcsStorage,
     address: Option<String>,
     env: Vec<(String, String)>,
+    log_to_driver: bool,
 }
 
 impl Default for RuntimeBuilder {
@@ -46,7 +50,7 @@ impl Default for RuntimeBuilder {
             num_gpus: 0.0,
             memory: None,
             resources: ResourceSet::new(),
-            namespace: "default".to_owned(),
+            namespace: None,
             record_graph: None,
             store: StoreConfig::default(),
             inline_bytes_max: INLINE_BYTES_MAX,
@@ -55,6 +59,7 @@ impl Default for RuntimeBuilder {
             gcs: GcsStorage::default(),
             address: None,
             env: Vec::new(),
+            log_to_driver: true,
         }
     }
 }
@@ -87,9 +92,11 @@ impl RuntimeBuilder {
         self
     }
 
-    /// The namespace of actors' names.
+    /// The namespace of actors' names and of the key-value store. Unless it is set, `default`; but in a cluster a job then has
+    /// a namespace of its own for the names of its actors (as in Ray), so that jobs that know nothing of each other do not
+    /// collide: set one to find actors of other jobs.
     pub fn namespace(mut self, namespace: &str) -> Self {
-        namespace.clone_into(&mut self.namespace);
+        self.namespace = Some(namespace.to_owned());
         self
     }
 
@@ -186,6 +193,13 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whether the program prints, on its own outputs, what the workers that a cluster starts for it write (as Ray's
+    /// `log_to_driver`): it does, unless this says otherwise.
+    pub fn log_to_driver(mut self, prints: bool) -> Self {
+        self.log_to_driver = prints;
+        self
+    }
+
     /// Starts it: connected to a cluster if an address is given, else embedded in this process.
     ///
     /// In a worker that a cluster has started from this executable this does not return: the process serves the cluster, and
@@ -200,10 +214,15 @@ impl RuntimeBuilder {
             return Ok(Runtime::own(RunningNode::start(self.config()?)?));
         };
         let functions = cluster::functions();
-        let info =
-            DriverInfo { namespace: self.namespace.clone(), env: self.env.clone(), functions: functions.len() as u32 };
+        let info = DriverInfo {
+            namespace: self.namespace.clone().unwrap_or_default(),
+            env: self.env.clone(),
+            functions: functions.len() as u32,
+        };
         let connection = Connection::driver(&address, info)?;
-        self.join(CoreWorker::new(connection, functions, crate::actor::remote::classes()))
+        let core = CoreWorker::new(connection, functions, crate::actor::remote::classes());
+        core.log_to_driver(self.log_to_driver);
+        self.join(core)
     }
 
     /// Takes part in a cluster.
@@ -212,7 +231,9 @@ impl RuntimeBuilder {
         let membership = core.welcome.membership().map_err(|error| Error::Unsupported(error.to_string()))?;
         config.gcs = GcsStorage::Cluster { membership, shards: core.welcome.gcs.clone() };
         config.job = core.welcome.code.job;
-        config.namespace.clone_from(&core.welcome.code.namespace);
+        let namespace = &core.welcome.code.namespace;
+        config.namespace.clone_from(namespace);
+        config.kv_namespace = if is_anonymous(namespace) { DEFAULT_NAMESPACE.to_owned() } else { namespace.clone() };
         config.cluster = Some(core);
         // What is sent and heard needs no look; three processes that look often would take much of a small machine.
         config.pool.look_every = CLUSTER_LOOK_EVERY;
@@ -236,12 +257,14 @@ impl RuntimeBuilder {
             let hint = "at least 2 are needed".to_owned();
             return Err(Error::Setting { name: "worker_threads_max", value: self.threads_max.to_string(), hint });
         }
+        let namespace = self.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
         let memory = self.memory.unwrap_or_else(actinic_actors::cluster::node::machine_memory) as f64;
         Ok(NodeConfig {
             resources: self.resources.with(CPU, cpus).with(GPU, self.num_gpus).with(MEMORY, memory),
             store: self.store,
             job: JobId(1),
-            namespace: self.namespace,
+            kv_namespace: namespace.clone(),
+            namespace,
             record_graph: self.record_graph,
             pool: PoolLimits { threads_max: self.threads_max, ..PoolLimits::default() },
             inline_bytes_max: self.inline_bytes_max,

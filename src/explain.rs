@@ -55,6 +55,14 @@ fn explain_task(node: &Arc<Node>, task: &Arc<dyn Task>, depth: usize) -> String 
 fn queued(node: &Arc<Node>, task: &Arc<dyn Task>) -> String {
     let head = task.head();
     let name = head.name;
+    let here = match head.kind {
+        TaskKind::Method(actor) => node.actors.get(actor).is_some(),
+        _ => head.is_kept_here(),
+    };
+    // What goes to other processes waits at its owner, which knows for what.
+    if let Some(why) = node.cluster.as_ref().filter(|_| !here).and_then(|core| core.explain(&**task)) {
+        return format!("`{name}` has its arguments; {why}");
+    }
     match head.kind {
         TaskKind::Method(actor) => match node.actors.get(actor) {
             Some(actor) => {

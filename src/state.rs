@@ -16,7 +16,7 @@ impl Runtime {
     /// If key or value are over their bounds.
     pub fn kv_put(&self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>, overwrite: bool) -> Result<bool> {
         let (key, value) = (key.into(), value.into());
-        self.ask(|| self.node.gcs.kv_put(&self.node.config.namespace, key, value, overwrite))
+        self.ask(|| self.node.gcs.kv_put(&self.node.config.kv_namespace, key, value, overwrite))
     }
 
     /// The value under a key.
@@ -25,7 +25,7 @@ impl Runtime {
     /// If the control store cannot be reached.
     pub fn kv_get(&self, key: impl Into<Vec<u8>>) -> Result<Option<Bytes>> {
         let key = key.into();
-        let value = self.ask(|| self.node.gcs.kv_get(&self.node.config.namespace, key))?;
+        let value = self.ask(|| self.node.gcs.kv_get(&self.node.config.kv_namespace, key))?;
         Ok(value.map(Bytes::from))
     }
 
@@ -35,7 +35,7 @@ impl Runtime {
     /// If the control store cannot be reached.
     pub fn kv_delete(&self, key: impl Into<Vec<u8>>) -> Result<bool> {
         let key = key.into();
-        self.ask(|| self.node.gcs.kv_delete(&self.node.config.namespace, key))
+        self.ask(|| self.node.gcs.kv_delete(&self.node.config.kv_namespace, key))
     }
 
     /// Puts `new` under a key if `expected` is there now (`None`: nothing); whether it was.
@@ -50,7 +50,7 @@ impl Runtime {
     ) -> Result<bool> {
         let key = key.into();
         let (expected, new) = (expected.map(Into::into), new.map(Into::into));
-        self.ask(|| self.node.gcs.kv_compare_and_swap(&self.node.config.namespace, key, expected, new))
+        self.ask(|| self.node.gcs.kv_compare_and_swap(&self.node.config.kv_namespace, key, expected, new))
     }
 
     /// The keys that begin with `prefix`.
@@ -59,7 +59,7 @@ impl Runtime {
     /// If the control store cannot be reached.
     pub fn kv_keys(&self, prefix: impl Into<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
         let prefix = prefix.into();
-        let keys = self.ask(|| self.node.gcs.kv_keys(&self.node.config.namespace, prefix))?;
+        let keys = self.ask(|| self.node.gcs.kv_keys(&self.node.config.kv_namespace, prefix))?;
         Ok(keys.into_iter().map(|key| key.to_vec()).collect())
     }
 

@@ -208,6 +208,11 @@ fn what_no_node_can_hold_starts_when_one_joins_that_can() {
     let rt = connect(&cluster);
     let waits = pid.options().resource("tpu", 1.0).remote();
     assert!(rt.get_timeout(&waits, Duration::from_millis(300)).unwrap_err().is_timeout());
+    let until = Instant::now() + Duration::from_secs(30);
+    while !rt.explain(&waits).contains("which no node has") {
+        assert!(Instant::now() < until, "{}", rt.explain(&waits));
+        std::thread::sleep(Duration::from_millis(10));
+    }
     cluster.add_node(&[("CPU", 1.0), ("tpu", 2.0)]).unwrap();
     rt.get_timeout(&waits, Duration::from_secs(20)).unwrap();
 }

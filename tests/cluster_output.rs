@@ -88,9 +88,10 @@ fn a_driver() {
     if program == "parting" {
         cluster.add_node(&[("CPU", 1.0), ("far", 1.0)]).unwrap();
     }
-    let rt = Runtime::builder().address(cluster.address()).init().unwrap();
+    let rt = Runtime::builder().address(cluster.address()).log_to_driver(program != "silent").init().unwrap();
     match program.as_str() {
-        "functions" => functions(&rt),
+        "functions" | "silent" => functions(&rt),
+        "held" => held(&rt),
         "actors" => actors(&rt),
         "parting" => return parting(&rt),
         "abort" => drop(rt.get(&say_and_abort.options().max_retries(0).remote("last words".to_owned()))),
@@ -112,6 +113,17 @@ fn functions(rt: &Runtime) {
         rt.get(&say_nothing.remote()).unwrap();
     }
     rt.get(&all).unwrap();
+}
+
+/// Holds its outputs while it waits for tasks that print, of classes that need leases of their own.
+fn held(rt: &Runtime) {
+    let (out, err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    for cpus in [0.5, 0.25, 0.125] {
+        let options = || speak.options().num_cpus(cpus);
+        let all: Vec<_> = (0..3).map(|turn| options().remote(vec![format!("speak {cpus} {turn}")])).collect();
+        assert_eq!(rt.get_timeout(&all, std::time::Duration::from_secs(30)).unwrap(), [1, 1, 1]);
+    }
+    drop((out, err));
 }
 
 /// Ends right after tasks that write, on two nodes.
@@ -145,6 +157,18 @@ fn a_line_bears_the_name_of_the_function_that_printed_it() {
         *(if name == "speak" { &mut spoken } else { &mut grumbled }) += 1;
     }
     assert_eq!((spoken, grumbled), (400, 200), "{printed}");
+}
+
+#[test]
+fn workers_that_print_hold_nobody_up_who_holds_the_driver_s_outputs() {
+    let printed = printed("held");
+    assert_eq!(lines(&printed).len(), 9, "{printed}");
+}
+
+#[test]
+fn a_driver_that_is_told_so_prints_nothing_of_its_workers() {
+    let printed = printed("silent");
+    assert_eq!(lines(&printed), [], "{printed}");
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub struct NodeConfig {
     pub job: JobId,
     /// The namespace of actors' names.
     pub namespace: String,
+    /// The namespace of the key-value store.
+    pub kv_namespace: String,
     /// Keeps the task graph of the whole run, up to this many tasks; none keeps what is alive only.
     pub record_graph: Option<usize>,
     /// Bounds of the worker pool.

@@ -4,18 +4,12 @@
 //! runs in a worker but the remote functions that it is sent; elsewhere at the first `Runtime::init()`. Invariant: a process
 //! with a role never goes on to be the program.
 
-use std::{
-    collections::BTreeMap,
-    io::{Read, Write as _},
-    path::PathBuf,
-    process::exit,
-    sync::OnceLock,
-};
+use std::{collections::BTreeMap, io::Write as _, path::PathBuf, process::exit, sync::OnceLock};
 
 use actinic_actors::cluster::{
     core_worker::{Connection, CoreWorker, Importer},
     node,
-    workers::{byline, Role, ROLE},
+    workers::{byline, own_input, Role, ROLE},
 };
 use actinic_gcs::FunctionId;
 
@@ -46,6 +40,14 @@ pub fn play_role() {
 
 /// A worker, until its node ends it.
 fn work(socket: PathBuf, worker: actinic_gcs::WorkerId) -> i32 {
+    // What tasks read of the standard input is its end, at once, and what they do to it does not concern the node's end.
+    let mut sentinel = match own_input() {
+        Ok(input) => input,
+        Err(error) => {
+            eprintln!("actinic: a worker cannot begin: {error}");
+            return FAILED;
+        }
+    };
     let functions = functions();
     let known = functions.len() as u32;
     let connection = match Connection::worker(&socket, worker) {
@@ -74,7 +76,7 @@ fn work(socket: PathBuf, worker: actinic_gcs::WorkerId) -> i32 {
     }
     core.ready();
     // The node holds the other end.
-    let _ = std::io::copy(&mut std::io::stdin().lock().by_ref(), &mut std::io::sink());
+    let _ = std::io::copy(&mut sentinel, &mut std::io::sink());
     // Threads that run tasks are not waited for: nobody needs what they make. But nothing is left in shared memory.
     if let Some(store) = runtime.node.store_if_open() {
         store.close();

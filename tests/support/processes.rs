@@ -81,9 +81,9 @@ pub(crate) fn signal(name: &str, process: u32) {
 
 // --- clusters ----------------------------------------------------------------------------------------------------------
 
-/// A driver at this address.
+/// A driver at this address, which shares its names with the others of its test.
 pub(crate) fn connect(address: &str) -> Runtime {
-    Runtime::builder().address(address).init().unwrap()
+    Runtime::builder().address(address).namespace("tests").init().unwrap()
 }
 
 /// A node of one CPU that listens on loopback and ends with its test; the head of a cluster unless it joins one.

@@ -40,7 +40,11 @@ pub use self::{
     export::{Exporter, Imported},
     groups::OnPlaced,
 };
-use self::{answers::Running, print::Partings, rest::Rest};
+use self::{
+    answers::Running,
+    print::{Partings, Printer},
+    rest::Rest,
+};
 use super::{
     lines::{line::Line, Lines},
     objects::{inputs::inputs_of, ObjectClient, Portable},
@@ -132,6 +136,8 @@ pub struct CoreWorker {
     /// To other processes of its node.
     pub lines: Arc<Lines>,
     is_driver: bool,
+    /// Which node keeps new detached actors.
+    head: Mutex<NodeId>,
     /// Where processes of other nodes call.
     address: Option<String>,
     /// The node's socket.
@@ -166,6 +172,7 @@ pub struct CoreWorker {
     began: Instant,
     gone: AtomicBool,
     partings: Partings,
+    printer: Printer,
 }
 
 /// That the node is gone.
@@ -183,6 +190,7 @@ impl CoreWorker {
         let mut submit = SubmitCore::at(welcome.process.node);
         let plain = submit.class(&class_of(None));
         let refs = RefCore::new(welcome.process);
+        let head = Mutex::new(welcome.head);
         // Nobody but a worker is called by those whom it has not called.
         let door = welcome.host.as_deref().filter(|_| !is_driver).and_then(far::door);
         let address = door.as_ref().map(|(_, address)| address.clone());
@@ -193,6 +201,7 @@ impl CoreWorker {
             lines,
             address,
             is_driver,
+            head,
             socket,
             node_conduit,
             state: Mutex::new(State { submit, refs, plain }),
@@ -218,6 +227,7 @@ impl CoreWorker {
             began: Instant::now(),
             gone: AtomicBool::new(false),
             partings: Partings::default(),
+            printer: Printer::default(),
         })
     }
 
@@ -231,6 +241,11 @@ impl CoreWorker {
     #[must_use]
     pub fn is_driver(&self) -> bool {
         self.is_driver
+    }
+
+    /// Whether this driver prints what its workers write; it does unless told otherwise.
+    pub fn log_to_driver(&self, prints: bool) {
+        self.printer.turn(prints);
     }
 
     /// How the cluster is, as this process's node sees it.
@@ -438,6 +453,7 @@ impl CoreWorker {
         if self.is_driver && !self.gone.load(Ordering::Acquire) && self.partings.begin() {
             self.to_node(&ToNode::Flush);
             self.partings.wait();
+            self.printer.wait();
         }
     }
 

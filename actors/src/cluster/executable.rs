@@ -5,7 +5,7 @@
 //! hash; half an executable is never under its name; nobody but the user can write one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
@@ -23,6 +23,9 @@ pub const PART_BYTES: usize = 4 << 20;
 /// Bytes of an executable.
 pub const EXE_BYTES_MAX: u64 = 8 << 30;
 
+/// Executables that are kept though no job needs them.
+pub const UNUSED_MAX: usize = 4;
+
 /// Names a file as it is now: device, inode, size, and time of its last change.
 type FileState = (u64, u64, u64, i64, i64);
 
@@ -30,6 +33,10 @@ type FileState = (u64, u64, u64, i64, i64);
 pub struct ExeStore {
     folder: PathBuf,
     known: Mutex<BTreeMap<FileState, ExeHash>>,
+    /// Held while one is taken in.
+    adopting: Mutex<()>,
+    /// Those that no job needs, the oldest first.
+    unused: Mutex<VecDeque<ExeHash>>,
 }
 
 /// An executable that is arriving.
@@ -49,7 +56,12 @@ impl ExeStore {
     /// What the system says.
     pub fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        Ok(Self { folder: folder.to_owned(), known: Mutex::default() })
+        Ok(Self {
+            folder: folder.to_owned(),
+            known: Mutex::default(),
+            adopting: Mutex::default(),
+            unused: Mutex::default(),
+        })
     }
 
     /// Where an executable is, or would be.
@@ -64,6 +76,27 @@ impl ExeStore {
         self.path(exe).exists()
     }
 
+    /// A job needs it: it is not among the unused. Gives whether it is here.
+    #[must_use = "it may have to be fetched"]
+    pub fn take_up(&self, exe: ExeHash) -> bool {
+        let mut unused = self.unused.lock();
+        unused.retain(|other| *other != exe);
+        self.has(exe)
+    }
+
+    /// No job needs it any more. The last [`UNUSED_MAX`] of these stay, since a program is often run again, and older ones go.
+    pub fn unused(&self, exe: ExeHash) {
+        let mut unused = self.unused.lock();
+        unused.retain(|other| *other != exe);
+        unused.push_back(exe);
+        while unused.len() > UNUSED_MAX {
+            let Some(oldest) = unused.pop_front() else { return };
+            if let Err(error) = fs::remove_file(self.path(oldest)) {
+                tracing::debug!(%error, exe = %oldest, "an executable that nobody needs is not removed");
+            }
+        }
+    }
+
     /// Takes a file of this machine in; gives its hash and size. A file that has not changed is not read again.
     ///
     /// # Errors
@@ -72,8 +105,10 @@ impl ExeStore {
         let mut file = File::open(path)?;
         let meta = file.metadata()?;
         let state = (meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec());
+        // Drivers of one program may come together: the first's copy serves all of them.
+        let _alone = self.adopting.lock();
         let known = self.known.lock().get(&state).copied();
-        if let Some(exe) = known.filter(|exe| self.has(*exe)) {
+        if let Some(exe) = known.filter(|exe| self.take_up(*exe)) {
             return Ok((exe, meta.size()));
         }
         if meta.size() > EXE_BYTES_MAX {
@@ -93,6 +128,7 @@ impl ExeStore {
         }
         let exe = ExeHash(hasher.finalize().into());
         drop(copy);
+        let _ = self.take_up(exe);
         fs::rename(&draft, self.path(exe))?;
         self.known.lock().insert(state, exe);
         Ok((exe, meta.size()))
@@ -138,6 +174,7 @@ impl ExeStore {
                 )));
             }
             arriving.file.flush()?;
+            let _ = self.take_up(arriving.exe);
             fs::rename(&arriving.path, self.path(arriving.exe))?;
             return Ok(true);
         }

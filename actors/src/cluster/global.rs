@@ -157,6 +157,9 @@ impl Handler<Pass> for GlobalScheduler {
                     self.shared.local(LocalEvent::Place(placed));
                 }
                 GlobalEffect::Place(node, placed) => self.shared.hub.to_node(node, &NodeFrame::Place(placed)),
+                GlobalEffect::Infeasible(owner, class, reason) => {
+                    self.shared.hub.to_process(owner, FromNode::Infeasible { class, reason });
+                }
                 GlobalEffect::Hopeless(owner, class, reason) => {
                     self.shared.hub.to_process(owner, FromNode::Hopeless { class, reason });
                 }

@@ -7,7 +7,7 @@ pub mod core;
 
 use std::{sync::Arc, time::Duration};
 
-use actinic_gcs::{Millis, NodeId};
+use actinic_gcs::{JobId, Millis, NodeId, ResourceSet};
 use actix::prelude::*;
 
 use self::core::{LocalCore, LocalEffect, Served};
@@ -48,12 +48,14 @@ pub enum LocalEvent {
     Worker(LeaseId, ProcessId),
     /// A lease can have none.
     NoWorker(LeaseId, String),
+    /// This node starts no workers of a job, and why; or it does so again.
+    Unfit(JobId, Option<String>),
     /// A process of another node is gone.
     Gone(ProcessId),
     /// A process of this node is gone, and why.
     Ended(ProcessId, String),
-    /// Another node is there.
-    Peer(NodeId),
+    /// Another node is there, which has this in all.
+    Peer(NodeId, ResourceSet),
     /// Its objects are read in place here.
     Neighbour(NodeId),
     /// They are not, though it was thought so.
@@ -232,6 +234,7 @@ impl Handler<LocalEvent> for LocalScheduler {
             LocalEvent::Transfer(bytes, took_us) => self.core.on_transfer(bytes, took_us),
             LocalEvent::Worker(lease, worker) => self.core.on_worker(lease, worker, &mut self.effects),
             LocalEvent::NoWorker(lease, reason) => self.core.on_no_worker(lease, &reason, &mut self.effects),
+            LocalEvent::Unfit(job, why) => self.core.on_unfit(job, why),
             LocalEvent::Gone(process) => self.core.on_gone(process, &mut self.effects),
             LocalEvent::Ended(process, reason) => {
                 self.core.on_gone(process, &mut self.effects);
@@ -241,12 +244,12 @@ impl Handler<LocalEvent> for LocalScheduler {
             }
             LocalEvent::Neighbour(node) => self.core.on_neighbour(node),
             LocalEvent::Stranger(node) => self.core.on_stranger(node),
-            LocalEvent::Peer(node) => {
-                self.core.on_peer(node);
+            LocalEvent::Peer(node, has) => {
+                self.core.on_peer(node, has);
                 // It knows nothing of this node.
                 self.told_to = None;
             }
-            LocalEvent::PeerGone(node) => self.core.on_peer_gone(node, &mut self.effects),
+            LocalEvent::PeerGone(node) => self.core.on_peer_gone(now, node, &mut self.effects),
         }
         self.carry_out();
         if !std::mem::replace(&mut self.pass_due, true) {

@@ -244,23 +244,27 @@ pub async fn greeted(stream: &mut UnixStream) -> Result<Greeting, String> {
         }
         let mut body = vec![0; bytes];
         stream.read_exact(&mut body).await?;
-        decode::<Greeting>(&body).map_err(io::Error::other)
+        Ok(body)
     };
-    let greeting = match timeout(GREETING_MAX, heard).await {
-        Err(_) => return Err("it did not say in time who it is".to_owned()),
-        Ok(greeting) => greeting.map_err(|error| error.to_string())?,
-    };
-    if greeting.version != PROTOCOL_VERSION {
-        let (theirs, ours) = (greeting.version, PROTOCOL_VERSION);
-        return Err(format!(
-            "it speaks version {theirs} of the protocol, this node version {ours}; use the same build"
-        ));
+    match timeout(GREETING_MAX, heard).await {
+        Err(_) => Err("it did not say in time who it is".to_owned()),
+        Ok(body) => greeting_of(&body.map_err(|error| error.to_string())?),
     }
-    Ok(greeting)
 }
 
-/// Bytes of a greeting.
-const GREETING_BYTES_MAX: usize = 64 << 10;
+/// The version comes first: of another one, nothing else is understood.
+fn greeting_of(body: &[u8]) -> Result<Greeting, String> {
+    let (theirs, _) = decode::<(u16, serde::de::IgnoredAny)>(body).map_err(|error| error.to_string())?;
+    if theirs != PROTOCOL_VERSION {
+        return Err(format!(
+            "it speaks version {theirs} of the protocol, this node version {PROTOCOL_VERSION}; use the same build"
+        ));
+    }
+    decode(body).map_err(|error| error.to_string())
+}
+
+/// Bytes of a greeting: a driver says which environment its workers are to have.
+const GREETING_BYTES_MAX: usize = 1 << 20;
 
 /// Reads one frame of a blocking connection.
 ///
@@ -279,4 +283,18 @@ pub fn read_frame<T: serde::de::DeserializeOwned>(stream: &mut impl io::Read) ->
         stream.read_exact(&mut body)?;
     }
     decode(&body).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod greetings {
+    use super::*;
+
+    #[test]
+    fn a_caller_of_another_version_is_told_so_whatever_else_it_says() {
+        let body = rmp_serde::to_vec(&(PROTOCOL_VERSION + 1, ("a word", [1, 2, 3]))).unwrap();
+        let told = greeting_of(&body).unwrap_err();
+        assert!(told.contains("use the same build"), "{told}");
+        let greeting = Greeting { version: PROTOCOL_VERSION, caller: crate::cluster::wire::Caller::Status };
+        assert_eq!(greeting_of(&rmp_serde::to_vec(&greeting).unwrap()), Ok(greeting));
+    }
 }

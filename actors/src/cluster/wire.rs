@@ -12,12 +12,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 mod actor;
+mod greeting;
 mod node;
 mod output;
 mod value;
 
 pub use self::{
     actor::{ActorWhere, ActorWord, HostActor, NewActor},
+    greeting::{anonymous_namespace, is_anonymous, Caller, Greeting, Welcome, DEFAULT_NAMESPACE},
     node::{ClusterStatus, GcsStatus, NodeFrame, NodeLoad, NodeStatus, Spilled},
     output::WorkerOutput,
     value::{WireActor, WireArg, WireRef, WireValue},
@@ -180,73 +182,6 @@ pub struct Doors {
     pub address: Option<String>,
 }
 
-/// Who calls on a node's socket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Caller {
-    /// A driver, which brings a job.
-    Driver {
-        /// Its operating-system process.
-        pid: u32,
-        /// Where its executable is.
-        exe: String,
-        /// The namespace of its actors' names.
-        namespace: String,
-        /// Its command line, for people.
-        entrypoint: String,
-        /// Its working directory.
-        cwd: String,
-        /// Environment variables of its workers.
-        env: Vec<(String, String)>,
-        /// How many remote functions it knows.
-        functions: u32,
-    },
-    /// A worker that the node has started.
-    Worker {
-        /// Under this number.
-        worker: WorkerId,
-    },
-    /// Another process of this node, for tasks and objects.
-    Process(ProcessId),
-    /// A tool.
-    Status,
-    /// Somebody who wants the node to end.
-    Stop,
-}
-
-/// The first words on a Unix socket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Greeting {
-    /// The version of the protocol.
-    pub version: u16,
-    /// Who calls.
-    pub caller: Caller,
-}
-
-/// What a node answers to a driver or a worker.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Welcome {
-    /// Who the caller is from now on.
-    pub process: ProcessId,
-    /// Whose code it runs.
-    pub code: JobCode,
-    /// Where it is to listen for other processes.
-    pub listen: String,
-    /// The cluster.
-    pub cluster: u128,
-    /// Its join token, if it has one.
-    pub token: Option<String>,
-    /// The certificates of this machine's node, where they are the operator's own.
-    pub tls_files: Option<crate::gcs_net::tls::TlsFiles>,
-    /// Where each shard of the control store is reached.
-    pub gcs: Vec<Vec<String>>,
-    /// The head, which keeps detached actors.
-    pub head: NodeId,
-    /// The cluster's certificate and key, for a worker; none where there is none, or where it is the operator's own.
-    pub identity: Option<String>,
-    /// The host at which a worker may be reached from other machines.
-    pub host: Option<String>,
-}
-
 /// From a process to its node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToNode {
@@ -257,6 +192,13 @@ pub enum ToNode {
     /// A driver is about to leave: what its workers have written by now is to come out first. Each node answers with
     /// [`FromNode::Flushed`].
     Flush,
+    /// The answer to [`FromNode::MayEnd`].
+    MayEnd {
+        /// To which question.
+        question: u64,
+        /// Whether the worker may end: nobody needs what it has.
+        may: bool,
+    },
     /// A worker is ready for tasks.
     Ready {
         /// Where processes of other nodes reach it directly.
@@ -306,6 +248,8 @@ pub enum FromNode {
         /// Accelerators assigned.
         gpus: Vec<u32>,
     },
+    /// The worker has had nothing to do for long: may it end? The number tells one question from another.
+    MayEnd(u64),
     /// A lease is wanted back for others; what was sent to its worker may end.
     Recall(LeaseId),
     /// A node has nothing for a class of which it leases nothing yet, while the receiver has other leases there.

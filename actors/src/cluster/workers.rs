@@ -23,7 +23,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use self::core::{PoolCore, PoolEffect};
-pub use self::start::{Role, ROLE};
+pub use self::start::{own_input, Role, ROLE};
 use super::{
     executable::Arriving,
     local::LocalEvent,
@@ -46,6 +46,8 @@ pub enum PoolEvent {
     Ended(LeaseId),
     /// A worker can serve.
     Ready(WorkerId),
+    /// A worker says whether it may end, in answer to a question.
+    MayEnd(WorkerId, u64, bool),
     /// A worker's connection has ended: so must the process.
     Lost(WorkerId),
     /// A job has ended.
@@ -129,9 +131,19 @@ impl WorkerPool {
                     self.shared.local(LocalEvent::Worker(lease, worker));
                 }
                 PoolEffect::Stop(worker) => drop(self.running.remove(&worker)),
+                PoolEffect::AskToEnd(worker, question) => {
+                    let worker = ProcessId { node: self.shared.spec.id, worker };
+                    self.shared.hub.to_process(worker, FromNode::MayEnd(question));
+                }
                 PoolEffect::Fetch(exe, from) => self.fetch(exe, from),
                 PoolEffect::DropPieces(exe) => drop(self.arriving.remove(&exe)),
+                PoolEffect::Unfit(job, why) => {
+                    tracing::warn!(%job, why, "this node starts no workers for a job for a while");
+                    self.shared.local(LocalEvent::Unfit(job, Some(why)));
+                }
+                PoolEffect::Fit(job) => self.shared.local(LocalEvent::Unfit(job, None)),
                 PoolEffect::NoWorker(lease, why) => self.shared.local(LocalEvent::NoWorker(lease, why)),
+                PoolEffect::Unused(exe) => self.shared.exes.unused(exe),
             }
         }
         self.shared.set_workers(self.core.len() as u32);
@@ -141,7 +153,7 @@ impl WorkerPool {
     }
 
     fn start(&mut self, worker: WorkerId, code: JobCode, ctx: &mut Context<Self>) {
-        match self.shared.exes.has(code.exe) {
+        match self.shared.exes.take_up(code.exe) {
             true => self.spawn(worker, &code, ctx),
             false => self.core.on_code_missing(worker, code, &mut self.effects),
         }
@@ -235,16 +247,24 @@ impl Handler<PoolEvent> for WorkerPool {
     fn handle(&mut self, event: PoolEvent, ctx: &mut Context<Self>) {
         let now = self.shared.now();
         match event {
-            PoolEvent::Job(code, ahead) => self.core.on_job(&code, ahead, &mut self.effects),
+            PoolEvent::Job(code, ahead) => {
+                let _ = self.shared.exes.take_up(code.exe);
+                self.core.on_job(&code, ahead, &mut self.effects);
+            }
             PoolEvent::Need(lease, purpose, code) => self.core.on_need(lease, purpose, &code, &mut self.effects),
             PoolEvent::Ended(lease) => self.core.on_ended(now, lease, &mut self.effects),
             PoolEvent::Ready(worker) => self.core.on_ready(now, worker, &mut self.effects),
+            PoolEvent::MayEnd(worker, question, may) => {
+                self.core.on_may_end(now, worker, question, may, &mut self.effects);
+            }
             PoolEvent::Lost(worker) => drop(self.running.remove(&worker)),
             PoolEvent::JobGone(job) => self.core.on_job_gone(job, &mut self.effects),
             PoolEvent::Node(node) => self.core.on_node(node, &mut self.effects),
             PoolEvent::NodeGone(node) => self.core.on_node_gone(node, &mut self.effects),
-            PoolEvent::Keep(code) if self.shared.exes.has(code.exe) => {}
-            PoolEvent::Keep(code) => self.core.on_keep(*code, &mut self.effects),
+            PoolEvent::Keep(code) => {
+                let is_here = self.shared.exes.has(code.exe);
+                self.core.on_keep(*code, is_here, &mut self.effects);
+            }
             PoolEvent::Alive(nodes) => self.core.on_alive(&nodes, &mut self.effects),
             PoolEvent::Part(exe, offset, bytes) => self.on_part(exe, offset, bytes),
             PoolEvent::Flush { driver, others } => self.flush(driver, others),

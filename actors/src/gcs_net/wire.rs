@@ -26,7 +26,7 @@ use super::tls::{JoinToken, Tls, TokenError};
 /// What every connection begins with.
 pub const MAGIC: [u8; 8] = *b"ACTGCS\r\n";
 /// The version of the protocol; both sides must speak the same.
-pub const PROTOCOL_VERSION: u16 = 4;
+pub const PROTOCOL_VERSION: u16 = 5;
 /// Bytes of the preamble.
 pub const PREAMBLE_BYTES: usize = MAGIC.len() + 2;
 /// Bytes of a frame during the handshake.

@@ -126,6 +126,8 @@ pub enum ActorDeath {
     OutOfScope,
     /// Its job ended.
     JobFinished,
+    /// Whoever kept it was lost with its node.
+    OwnerDied,
     /// Its constructor failed.
     CreationFailed {
         /// What the constructor said.

@@ -2,7 +2,7 @@
 //!
 //! Owns: registration with unique names, and the steps between states. Does not own checkpoints and call logs (the
 //! history tables), nor when to take a step. Invariants: a name belongs to at most one living actor of its namespace, and
-//! is free again once that actor is dead; no illegal step is taken; a step for an older incarnation is refused, so what
+//! is free again once that actor is dead or its keeper's node is; no illegal step is taken; a step for an older incarnation is refused, so what
 //! comes late from a node cut off changes nothing.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{keys, limits, Applied, ApplyError, Bound, Page, PageRequest, Reply, Table, TableError, Txn};
 use crate::{
     record,
-    spec::{ActorDeath, ActorInfo, ActorLocation, ActorSpec, ActorState},
+    spec::{ActorDeath, ActorInfo, ActorLocation, ActorSpec, ActorState, NodeInfo},
     store::Column,
     ActorId, Millis,
 };
@@ -139,7 +139,9 @@ fn register(now: Millis, spec: &ActorSpec, if_exists: IfExists, txn: &mut Txn<'_
         return Ok(Reply::Registered { actor: spec.id, created: false });
     }
     if let Some((key, name)) = name_key(spec).zip(spec.name.as_ref()) {
-        if let Some(Holder(holder)) = txn.record(Column::ActorNames, &key)? {
+        let holder = txn.record(Column::ActorNames, &key)?.map(|Holder(holder)| holder);
+        let lost = holder.map(|holder| bury_if_lost(now, holder, txn)).transpose()?.unwrap_or(false);
+        if let Some(holder) = holder.filter(|_| !lost) {
             return match if_exists {
                 IfExists::Get => Ok(Reply::Registered { actor: holder, created: false }),
                 IfExists::Fail => Err(ApplyError::Rejected(TableError::NameTaken {
@@ -161,6 +163,24 @@ fn register(now: Millis, spec: &ActorSpec, if_exists: IfExists, txn: &mut Txn<'_
     };
     txn.put_row(Table::Actors, keys::wide(spec.id.0), &info)?;
     Ok(Reply::Registered { actor: spec.id, created: true })
+}
+
+/// Whether whoever kept an actor is lost with its node, and so nobody will ever write that the actor is dead.
+fn is_lost(info: &ActorInfo, txn: &Txn<'_>) -> Result<bool, ApplyError> {
+    let Some(owner) = info.spec.owner else { return Ok(false) };
+    let node = txn.record::<NodeInfo>(Column::Nodes, &keys::wide(owner.node.0))?;
+    Ok(node.is_some_and(|node| !node.is_alive()))
+}
+
+/// Writes that an actor is dead whose keeper is lost; gives whether it is.
+fn bury_if_lost(now: Millis, actor: ActorId, txn: &mut Txn<'_>) -> Result<bool, ApplyError> {
+    let Some(mut info) = find(actor, txn)? else { return Ok(true) };
+    if !is_lost(&info, txn)? {
+        return Ok(false);
+    }
+    (info.state, info.since, info.location, info.death) = (ActorState::Dead, now, None, Some(ActorDeath::OwnerDied));
+    txn.put_row(Table::Actors, keys::wide(actor.0), &info)?;
+    Ok(true)
 }
 
 fn take_step(now: Millis, actor: ActorId, incarnation: u32, step: &ActorStep, txn: &mut Txn<'_>) -> Applied {
@@ -206,6 +226,8 @@ impl ActorRead {
                     Some(Holder(holder)) => find(holder, txn)?,
                     None => None,
                 };
+                let lost = info.as_ref().map(|info| is_lost(info, txn)).transpose()?.unwrap_or(false);
+                let info = info.filter(|_| !lost);
                 Ok(Reply::Actor(info.map(Box::new)))
             }
             Self::List(page) => {

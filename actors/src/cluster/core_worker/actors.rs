@@ -97,7 +97,7 @@ impl CoreWorker {
     #[must_use]
     pub fn owner_of_new(&self, detached: bool) -> ProcessId {
         if detached {
-            ProcessId::manager(self.welcome.head)
+            ProcessId::manager(*self.head.lock())
         } else {
             self.me()
         }

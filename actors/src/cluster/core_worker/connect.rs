@@ -65,6 +65,9 @@ pub struct DriverInfo {
     pub functions: u32,
 }
 
+/// Characters of the command line that the job's row shows.
+const ENTRYPOINT_MAX: usize = 4_096;
+
 /// A connection to a node that has let this process in.
 pub struct Connection {
     pub(super) stream: UnixStream,
@@ -85,7 +88,8 @@ impl Connection {
         let node = node_of(address)?;
         let exe = std::env::current_exe().unwrap_or_default().to_string_lossy().into_owned();
         let cwd = std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned();
-        let entrypoint = std::env::args().collect::<Vec<_>>().join(" ");
+        let args: Vec<_> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let entrypoint: String = args.join(" ").chars().take(ENTRYPOINT_MAX).collect();
         let DriverInfo { namespace, env, functions } = info;
         let caller = Caller::Driver { pid: std::process::id(), exe, namespace, entrypoint, cwd, env, functions };
         Self::open(&node.socket(), caller, true)

@@ -17,7 +17,7 @@ use crate::{
             line::{Line, Listener},
         },
         peer::{greeted, unix_halves, Hears, Liveness, Peer},
-        wire::{ActorWhere, Caller, ClassId, DataFrame, FromNode, LeaseId, ProcessId, RunTask, WireOutcome},
+        wire::{ActorWhere, Caller, ClassId, DataFrame, FromNode, LeaseId, ProcessId, RunTask, ToNode, WireOutcome},
     },
     context,
     error::{TaskError, TaskErrorKind},
@@ -257,6 +257,11 @@ impl CoreWorker {
             ways.keys().copied().filter(|process| process.node == node).collect()
         };
         self.objects.node_gone(node);
+        let mut head = self.head.lock();
+        if *head == node {
+            *head = self.me().node;
+        }
+        drop(head);
         self.shut_off.lock().remove(&node);
         self.far_lines.lock().on_node_gone(node);
         let (leased, counted) = {
@@ -300,6 +305,10 @@ impl Hears for NodeEars {
                         core.granted(class, lease, worker, gpus);
                     }
                 }
+                FromNode::MayEnd(question) => {
+                    let may = !core.is_needed();
+                    core.to_node(&ToNode::MayEnd { question, may });
+                }
                 FromNode::Recall(lease) => {
                     if !core.recalled_later(lease) {
                         core.recalled(lease);
@@ -316,7 +325,11 @@ impl Hears for NodeEars {
                     core.carry_out(effects);
                 }
                 FromNode::Group(group, news) => core.on_group(group, news),
-                FromNode::Hopeless { reason, .. } => tracing::warn!("{reason}"),
+                FromNode::Hopeless { class, reason } => {
+                    tracing::warn!("{reason}");
+                    core.printer.say(format!("(actinic) {reason}\n"));
+                    core.state.lock().submit.on_hopeless(class, reason);
+                }
                 FromNode::Gone { process, reason } => core.process_gone(core.ended(process), &reason),
                 FromNode::NodeGone { node, reason } => {
                     core.partings.on_flushed(node, None);
@@ -329,7 +342,7 @@ impl Hears for NodeEars {
                     }
                 }
                 FromNode::Object(news) => core.objects.hear(news),
-                FromNode::Output(output) => super::print::print(&output),
+                FromNode::Output(output) => core.printer.print(&output),
                 FromNode::Flushed { by, others } => core.partings.on_flushed(by, others),
                 FromNode::Host(host) => core.host(*host),
                 FromNode::EndActor { actor, reason, drain } => core.end_hosted(actor, &reason, drain),

@@ -1,4 +1,4 @@
-//! Whether a worker needs its CPU: one that runs tasks which all wait for others does not.
+//! Whether a worker needs its CPU: one that runs tasks which all wait for others does not. And whether others need the worker.
 //!
 //! Owns: telling the node. How it is known: a task that blocks has given its CPU token back to the lane, and so has an async
 //! one between polls; so if all tokens are free, nothing is queued and no task has begun between two looks, all that is here
@@ -6,7 +6,7 @@
 //! lease that it was told of is this worker's last.
 
 use super::{CoreWorker, LeaseId, ToNode};
-use crate::node::Node;
+use crate::{node::Node, task::TaskState};
 
 /// Looks in a row that find all waiting before the node is told.
 const LOOKS: u32 = 2;
@@ -23,6 +23,16 @@ pub(super) struct Rest {
 }
 
 impl CoreWorker {
+    /// Whether others would miss this process though it has nothing to do: it owns or passes on what they can reach, has made a
+    /// placement group that is still there, or waits for something that it has submitted.
+    pub(super) fn is_needed(&self) -> bool {
+        if self.state.lock().refs.is_needed() || !self.groups.lock().is_empty() {
+            return true;
+        }
+        let Some(node) = self.engine() else { return false };
+        crate::live::snapshot(node.tag).iter().any(|task| task.head().state() != TaskState::Done)
+    }
+
     /// A task has come under this lease.
     pub(super) fn serve(&self, lease: LeaseId, has_gpus: bool) {
         let mut rest = self.rest.lock();

@@ -28,6 +28,8 @@ use crate::cluster::wire::{ClassId, NodeLoad, ProcessId, Spilled};
 pub const PLACED_MAX: u32 = 65_536;
 /// A demand that its node has not repeated for so long is forgotten.
 pub const FORGET_MS: u64 = 3_500;
+/// Nodes that are named in a word to people; the rest is counted.
+const NAMED_MAX: usize = 8;
 /// A demand that no node can meet for so long is told to its owner.
 pub const HOPELESS_MS: u64 = 1_000;
 
@@ -38,6 +40,8 @@ pub enum GlobalEffect {
     Place(NodeId, Box<Spilled>),
     /// Tell an owner that no node there is can meet its demand: it waits for one that can.
     Hopeless(ProcessId, ClassId, String),
+    /// Tell an owner that each node that has what it demands cannot start its workers.
+    Infeasible(ProcessId, ClassId, String),
 }
 
 pub(super) struct Asked {
@@ -48,6 +52,8 @@ pub(super) struct Asked {
     /// Since when no node can meet it.
     hopeless_since: Option<Millis>,
     told_hopeless: bool,
+    /// Since when no node that could meet it can start its workers.
+    unfit_since: Option<Millis>,
     placed: BTreeMap<NodeId, u32>,
     /// Whether the nodes are to be told again: what is not told again is forgotten there.
     due: bool,
@@ -104,6 +110,7 @@ impl GlobalCore {
             since: now,
             hopeless_since: None,
             told_hopeless: false,
+            unfit_since: None,
             placed: BTreeMap::new(),
             due: true,
         });
@@ -124,8 +131,10 @@ impl GlobalCore {
             let Some(asked) = self.asked.get_mut(&key) else { continue };
             let before = asked.placed.clone();
             shrink(asked);
+            leave_unfit(asked, &self.nodes);
             grow::grow(now, asked, &mut self.nodes);
             note_hopeless(now, asked, &self.nodes, effects);
+            note_unfit(now, asked, &self.nodes, effects);
             let due = std::mem::take(&mut asked.due);
             let all: BTreeSet<NodeId> = before.keys().chain(asked.placed.keys()).copied().collect();
             for node in all {
@@ -158,7 +167,12 @@ impl GlobalCore {
     #[must_use]
     pub fn infeasible(&self) -> Vec<String> {
         let hopeless = self.asked.values().filter(|asked| is_hopeless(asked, &self.nodes));
-        hopeless.map(|asked| format!("{}: {} fits on no node", asked.last.owner, asked.last.spec)).collect()
+        let waits = hopeless.map(|asked| format!("{}: {} fits on no node", asked.last.owner, asked.last.spec));
+        let unfit = self.nodes.values().flat_map(|known| {
+            let of_node = known.load.unfit.iter();
+            of_node.map(|(job, why)| format!("node {} starts no workers of job {job}: {why}", known.id()))
+        });
+        waits.chain(unfit).collect()
     }
 }
 
@@ -177,8 +191,6 @@ fn note_hopeless(now: Millis, asked: &mut Asked, nodes: &BTreeMap<NodeId, Known>
         return;
     }
     asked.told_hopeless = true;
-    /// Nodes that are named; the rest is counted.
-    const NAMED_MAX: usize = 8;
     let mut have: Vec<String> = nodes.values().take(NAMED_MAX).map(Known::describe).collect();
     if nodes.len() > NAMED_MAX {
         have.push(format!("and {} others", nodes.len() - NAMED_MAX));
@@ -189,6 +201,32 @@ fn note_hopeless(now: Millis, asked: &mut Asked, nodes: &BTreeMap<NodeId, Known>
         have.join("; ")
     );
     effects.push(GlobalEffect::Hopeless(asked.last.owner, asked.last.class, text));
+}
+
+/// Takes back what was placed on nodes that cannot start its workers.
+fn leave_unfit(asked: &mut Asked, nodes: &BTreeMap<NodeId, Known>) {
+    let job = asked.last.code.job;
+    asked.placed.retain(|node, _| nodes.get(node).is_none_or(|known| known.is_fit(job)));
+}
+
+/// Tells the owner of what no node could start workers for, that has what is asked, for [`HOPELESS_MS`]: it does not wait on.
+fn note_unfit(now: Millis, asked: &mut Asked, nodes: &BTreeMap<NodeId, Known>, effects: &mut Vec<GlobalEffect>) {
+    let able: Vec<&Known> = nodes.values().filter(|known| known.can_hold(&asked.last.spec)).collect();
+    let job = asked.last.code.job;
+    if asked.last.want == 0 || able.is_empty() || able.iter().any(|known| known.is_fit(job)) {
+        asked.unfit_since = None;
+        return;
+    }
+    let since = *asked.unfit_since.get_or_insert(now);
+    if now.0 < since.0 + HOPELESS_MS {
+        return;
+    }
+    asked.last.want = 0;
+    asked.unfit_since = None;
+    let reasons = able.iter().filter_map(|known| Some((known.id(), known.load.unfit.get(&job)?)));
+    let reasons: Vec<String> = reasons.take(NAMED_MAX).map(|(node, why)| format!("node {node}: {why}")).collect();
+    let text = format!("no node that has {} can start its workers; {}", asked.last.spec, reasons.join("; "));
+    effects.push(GlobalEffect::Infeasible(asked.last.owner, asked.last.class, text));
 }
 
 /// Takes back what is not wanted any more, from the node with the most first.

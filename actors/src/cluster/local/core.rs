@@ -22,10 +22,11 @@ mod doomed;
 mod grant;
 mod look;
 mod spill;
+mod unfit;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use actinic_gcs::{resources::GPU, Millis, NodeId, PlacementGroupId, ResourceSet};
+use actinic_gcs::{resources::GPU, JobId, Millis, NodeId, PlacementGroupId, ResourceSet};
 
 use self::{bundles::Groups, demands::Demands};
 use crate::{
@@ -48,6 +49,8 @@ pub const REFRESH_MS: u64 = 1_000;
 pub const TELL_EVERY_MS: u64 = 20;
 /// How long a placed demand holds if it is not told again.
 pub const PLACED_MS_MAX: u64 = 3_500;
+/// How long a node that is not connected any more is waited for by those that no other will do for.
+pub const LOST_MS_MAX: u64 = 10_000;
 /// How long a demand without a lease waits before one is recalled for it.
 pub const RECALL_AFTER_MS: u64 = 100;
 /// An owner is told what lacks for a demand that holds nothing, and again after so long, as others may have had what was free.
@@ -187,11 +190,16 @@ pub struct LocalCore {
     recalled: usize,
     /// Leases that lend their CPUs.
     lent: usize,
-    peers: BTreeSet<NodeId>,
+    /// Other nodes that are connected, and what they have in all.
+    peers: BTreeMap<NodeId, ResourceSet>,
     /// Those of the same machine, whose objects are read in place.
     neighbours: BTreeSet<NodeId>,
     gone: Gone,
     groups: Groups,
+    /// Jobs whose workers cannot be started here for a while, and why.
+    unfit: BTreeMap<JobId, String>,
+    /// Nodes that were here a while ago, and since when they are not.
+    lost: BTreeMap<NodeId, Millis>,
     /// Bytes a second at which inputs have come, as a moving average; 0 where none have.
     bandwidth: u64,
     next: u64,
@@ -217,10 +225,12 @@ impl LocalCore {
             recallable: BTreeSet::new(),
             recalled: 0,
             lent: 0,
-            peers: BTreeSet::new(),
+            peers: BTreeMap::new(),
             neighbours: BTreeSet::new(),
             gone: Gone::default(),
             groups: Groups::default(),
+            unfit: BTreeMap::new(),
+            lost: BTreeMap::new(),
             bandwidth: 0,
             next: 0,
             revision: 0,
@@ -255,7 +265,7 @@ impl LocalCore {
         if self.gone.contains(owner) {
             return;
         }
-        if let Some(why) = self.nowhere(&spec) {
+        if let Some(why) = self.nowhere(now, &code.job, &spec) {
             return effects.push(LocalEffect::Infeasible(owner, class, why));
         }
         let wanted = Spilled { owner, code: code.clone(), class, spec, want, work, revision };
@@ -264,7 +274,7 @@ impl LocalCore {
 
     /// A demand was placed here, or is told again.
     pub fn on_place(&mut self, now: Millis, placed: Spilled) {
-        let from_nowhere = placed.owner.node != self.node && !self.peers.contains(&placed.owner.node);
+        let from_nowhere = placed.owner.node != self.node && !self.peers.contains_key(&placed.owner.node);
         // Nobody would ever return a lease of theirs.
         if !from_nowhere && !self.gone.contains(placed.owner) {
             self.want(now, true, placed, 0);
@@ -317,19 +327,6 @@ impl LocalCore {
         let gpus = granted.rest.devices(GPU).iter().map(|share| share.index).collect();
         let Key { owner, class, .. } = granted.key;
         effects.push(LocalEffect::Grant { owner, class, lease, worker, gpus });
-    }
-
-    /// No worker can be had for a lease.
-    pub fn on_no_worker(&mut self, lease: LeaseId, reason: &str, effects: &mut Vec<LocalEffect>) {
-        let Some(granted) = self.leases.get(&lease.number) else { return };
-        let Key { owner, class, .. } = granted.key;
-        effects.push(LocalEffect::Infeasible(owner, class, reason.to_owned()));
-        self.end(lease.number);
-        // What it holds is still counted; it wants no more.
-        for placed in [false, true] {
-            let wanted = self.wanted.change(&Key { owner, class, placed });
-            wanted.into_iter().for_each(|wanted| wanted.want = 0);
-        }
     }
 
     /// The owner needs a lease no more.
@@ -385,9 +382,10 @@ impl LocalCore {
         self.wanted.remove_owner(process);
     }
 
-    /// Another node is there.
-    pub fn on_peer(&mut self, node: NodeId) {
-        self.peers.insert(node);
+    /// Another node is there, which has this in all.
+    pub fn on_peer(&mut self, node: NodeId, has: ResourceSet) {
+        self.peers.insert(node, has);
+        self.lost.remove(&node);
     }
 
     /// Another node, which is there, has memory that is read in place here.
@@ -400,16 +398,17 @@ impl LocalCore {
         self.neighbours.remove(&node);
     }
 
-    /// Another node is gone, with all its processes.
-    pub fn on_peer_gone(&mut self, node: NodeId, effects: &mut Vec<LocalEffect>) {
-        self.peers.remove(&node);
+    /// Another node is gone, with all its processes; it may have been cut off only.
+    pub fn on_peer_gone(&mut self, now: Millis, node: NodeId, effects: &mut Vec<LocalEffect>) {
+        if self.peers.remove(&node).is_some() {
+            self.lost.insert(node, now);
+        }
         self.neighbours.remove(&node);
         let holders = self.leases.values().map(|granted| granted.key.owner);
         let gone: BTreeSet<ProcessId> =
             self.wanted.owners().chain(holders).filter(|owner| owner.node == node).collect();
         // They may live on, and be heard of again.
         gone.into_iter().for_each(|owner| self.forget(owner, effects));
-        self.unbind(effects);
         self.groups_lose_node(node, effects);
     }
 
@@ -420,6 +419,7 @@ impl LocalCore {
         self.wanted.forget_late(now);
         self.forget_uncommitted(now);
         self.end_doomed(now, effects);
+        self.unbind(now, effects);
         self.take_cpus_back();
         self.place_in_groups(now, effects);
         self.grant_in_turn(now, effects);

@@ -20,9 +20,10 @@ use crate::{
         local::Waiting,
         objects::manager::Figures,
         peer::{greeted, unix_halves, Conduit, Liveness, Peer},
-        wire::{Caller, ClusterStatus, ExeHash, FromNode, Greeting, JobCode, ProcessId, Welcome},
+        wire::{anonymous_namespace, Caller, ClusterStatus, ExeHash, FromNode, Greeting, JobCode, ProcessId, Welcome},
         workers::PoolEvent,
     },
+    gcs_client::GcsError,
     gcs_net::porch::Porch,
 };
 
@@ -139,7 +140,7 @@ async fn driver(shared: &Arc<NodeShared>, pid: u32, exe: String, mut code: JobCo
             .adopt(&path)
             .map_err(|error| format!("the driver's executable {exe} cannot be read: {error}"))?;
         (code.exe, code.exe_bytes, code.driver) = (hash, bytes, process);
-        code.job = enter_job(&taking, &code.namespace, entrypoint).map_err(|error| error.to_string())?;
+        enter_job(&taking, &mut code, entrypoint).map_err(|error| error.to_string())?;
         Ok::<_, String>(code)
     });
     let code = taken.await.map_err(|error| error.to_string())??;
@@ -152,21 +153,25 @@ async fn driver(shared: &Arc<NodeShared>, pid: u32, exe: String, mut code: JobCo
 /// Workers started ahead of need.
 const AHEAD_MAX: usize = 16;
 
-fn enter_job(shared: &NodeShared, namespace: &str, entrypoint: String) -> Result<JobId, crate::gcs_client::GcsError> {
-    let job = match shared.gcs.write(JobWrite::NextId)? {
+/// Enters the job, and gives it what that makes: its id, and a namespace of its own unless its driver has named one.
+fn enter_job(shared: &NodeShared, code: &mut JobCode, entrypoint: String) -> Result<(), GcsError> {
+    code.job = match shared.gcs.write(JobWrite::NextId)? {
         Reply::JobId(job) => job,
-        _ => return Err(crate::gcs_client::GcsError::Closed),
+        _ => return Err(GcsError::Closed),
     };
+    if code.namespace.is_empty() {
+        code.namespace = anonymous_namespace(code.job);
+    }
     let spec = JobSpec {
-        id: job,
+        id: code.job,
         driver_node: shared.spec.id,
-        namespace: namespace.into(),
+        namespace: code.namespace.as_str().into(),
         entrypoint,
         executable: None,
         metadata: std::collections::BTreeMap::new(),
     };
     shared.gcs.write(JobWrite::Add(Box::new(spec)))?;
-    Ok(job)
+    Ok(())
 }
 
 fn welcome(shared: &NodeShared, process: ProcessId, code: &JobCode) -> Welcome {

@@ -85,6 +85,9 @@ impl Hears for ProcessEars {
                     nodes.iter().for_each(|node| self.shared.hub.to_node(*node, &NodeFrame::Flush(self.process)));
                     self.shared.pool(PoolEvent::Flush { driver: self.process, others: Some(nodes) });
                 }
+                ToNode::MayEnd { question, may } => {
+                    self.shared.pool(PoolEvent::MayEnd(self.process.worker, question, may));
+                }
                 ToNode::Ready { address } => {
                     self.shared.reached_at(self.process, address);
                     self.shared.pool(PoolEvent::Ready(self.process.worker));
@@ -193,7 +196,7 @@ pub(super) fn welcome(shared: &Arc<NodeShared>, spec: NodeSpec, stream: Stream) 
         return;
     }
     shared.others.write().insert(spec.id, spec.clone());
-    shared.local(LocalEvent::Peer(spec.id));
+    shared.local(LocalEvent::Peer(spec.id, spec.resources.clone()));
     if spec.shares_memory_with(&shared.spec) {
         shared.local(LocalEvent::Neighbour(spec.id));
         shared.objects(ObjectEvent::Neighbour(spec.id));

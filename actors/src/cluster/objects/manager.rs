@@ -20,7 +20,7 @@ use actix::prelude::*;
 
 pub use self::events::{BulkCaller, Figures, ObjectEvent};
 use self::{
-    events::{For, RoomFound, StepDone, ViewFound},
+    events::{For, NoRoom, RoomFound, StepDone, ViewFound},
     loans::Loans,
 };
 use super::{
@@ -191,7 +191,7 @@ impl ObjectManager {
         if self.reserving >= RESERVING_MAX {
             let why =
                 format!("{RESERVING_MAX} others wait for room in the object store already; submit less at a time");
-            return self.found(RoomFound { whom, room: Err(why) }, ctx);
+            return self.found(RoomFound { whom, room: Err(NoRoom::Busy(why)) }, ctx);
         }
         let stats = self.store.stats();
         if stats.used_bytes.saturating_add(bytes) > stats.capacity_bytes {
@@ -202,7 +202,7 @@ impl ObjectManager {
         self.reserving += 1;
         let (store, me) = (self.store.clone(), ctx.address());
         actix_rt::task::spawn_blocking(move || {
-            let room = store.room(bytes).map_err(|error| said(&error));
+            let room = store.room(bytes).map_err(|error| NoRoom::of(&error));
             me.do_send(RoomFound { whom, room });
         });
     }
@@ -210,7 +210,7 @@ impl ObjectManager {
     fn found(&mut self, RoomFound { whom, room }: RoomFound, ctx: &mut Context<Self>) {
         match whom {
             For::Process(process, ticket) => {
-                let granted = room.and_then(|room| self.grant(process, room));
+                let granted = room.map_err(NoRoom::why).and_then(|room| self.grant(process, room));
                 if let Some(room) = granted.transpose() {
                     self.tell(process, ObjectNews::Reserved { ticket, room });
                 }

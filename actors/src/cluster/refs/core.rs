@@ -185,6 +185,12 @@ impl RefCore {
         effects.push(if entry.owner == self.me { RefEffect::Unpin(object) } else { RefEffect::Forget(object) });
     }
 
+    /// Whether other processes have, of this one, references to what it owns or passes on.
+    #[must_use]
+    pub fn is_needed(&self) -> bool {
+        self.entries.values().any(|entry| !entry.children.is_empty())
+    }
+
     // --- getters ---------------------------------------------------------------------------------------------------
 
     /// Objects that other processes need, or that this one needs of others.

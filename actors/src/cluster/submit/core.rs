@@ -246,6 +246,7 @@ impl<T: Queued + Clone> SubmitCore<T> {
         // One that is told twice is held already.
         let Some(slot) = self.held.insert(now, class, lease, worker) else { return };
         of.leases += 1;
+        of.hopeless = None;
         of.away += u32::from(self.home.is_some_and(|home| lease.node != home));
         of.touch(class, &mut self.touched);
         if let Some(held) = self.held.at(slot) {
@@ -316,6 +317,13 @@ impl<T: Queued + Clone> SubmitCore<T> {
                 held.under_way.iter().for_each(|sent| of.leave(&sent.entry));
             }
             effects.extend(held.under_way.into_iter().map(|sent| SubmitEffect::Lost(sent.entry.task, process)));
+        }
+    }
+
+    /// The tasks of a class wait for a node that there is not.
+    pub fn on_hopeless(&mut self, class: ClassId, reason: String) {
+        if let Some(of) = self.classes.get_mut(&class) {
+            of.hopeless = Some(reason);
         }
     }
 

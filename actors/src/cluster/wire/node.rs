@@ -2,6 +2,8 @@
 //!
 //! Owns: the records. Invariant: what is told of a load or a demand is absolute, and the newer replaces the older.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// How loaded a node is.
@@ -19,6 +21,8 @@ pub struct NodeLoad {
     pub bandwidth: u64,
     /// Workers that run.
     pub workers: u32,
+    /// Jobs whose workers it cannot start for a while, and why.
+    pub unfit: BTreeMap<JobId, String>,
     /// Of two of a node the one with the greater number is the newer.
     pub revision: u64,
 }

@@ -4,9 +4,10 @@
 //!
 //! Rules. A worker serves one lease at a time and only leases of its own job, unless the leases are those of actors that ask
 //! for nothing: so many of a job's workers as the node has CPUs host them all, the emptiest the next. One that is free is taken
-//! before another is started; as many are started as leases wait. A worker that hosted an actor of its own ends with it. When a job comes, workers are started ahead of need. One that is free for
-//! [`IDLE_MS_MAX`] ends, but for as many as were started ahead. A job whose workers end [`FAILURES_MAX`] times in a row
-//! before they are ready gets none any more, and is told why. While the node of a job's driver is away, who has the job's
+//! before another is started; as many are started as leases wait. A worker that hosted an actor of its own ends with it. When a
+//! job comes, workers are started ahead of need. One that is free for [`IDLE_MS_MAX`] is asked whether it may end, but for as
+//! many as were started ahead; it may where nobody needs its objects, its actors or what it has submitted. A job whose workers end [`FAILURES_MAX`] times in a row
+//! before they are ready gets none for [`UNFIT_LOOKS`]: the node is unfit for it meanwhile, and says why. While the node of a job's driver is away, who has the job's
 //! executable, the job needs no workers ahead; what waits for one is served when that node is back, or when the code is here. A
 //! job whose driver's node is dead, and not only cut off, has ended.
 //!
@@ -26,6 +27,8 @@ use crate::cluster::wire::{ExeHash, JobCode, LeaseFor, LeaseId};
 pub const IDLE_MS_MAX: u64 = 10_000;
 /// Starts that may fail in a row.
 pub const FAILURES_MAX: u32 = 3;
+/// Looks for which a job gets no workers once that many have failed: what was wrong may be over then, as a full disk is.
+pub const UNFIT_LOOKS: u32 = 30;
 /// Workers that start at once.
 pub const STARTING_MAX: usize = 64;
 
@@ -38,12 +41,20 @@ pub enum PoolEffect {
     Assign(LeaseId, WorkerId),
     /// End the process.
     Stop(WorkerId),
+    /// Ask the worker whether it may end, by a question of this number; [`PoolCore::on_may_end`] is its answer.
+    AskToEnd(WorkerId, u64),
     /// Ask a node for what is missing of an executable.
     Fetch(ExeHash, NodeId),
     /// What has come of an executable is not wanted any more.
     DropPieces(ExeHash),
+    /// The job gets no workers here for a while, and why; what waits for one is told after it.
+    Unfit(JobId, String),
+    /// It may get some again.
+    Fit(JobId),
     /// No worker can be had.
     NoWorker(LeaseId, String),
+    /// No job needs this executable any more.
+    Unused(ExeHash),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +71,8 @@ enum Phase {
 struct Worker {
     job: JobId,
     phase: Phase,
+    /// The question whether it may end that it has not answered.
+    asked: Option<u64>,
 }
 
 struct Job {
@@ -67,9 +80,20 @@ struct Job {
     waiting: VecDeque<(LeaseId, LeaseFor)>,
     failures: u32,
     ahead: usize,
-    hopeless: Option<String>,
+    /// Why it gets no workers, and for how many more looks.
+    hopeless: Option<(String, u32)>,
     /// Looks in a row at which the driver's node was neither connected nor alive.
     dead_looks: u32,
+}
+
+impl Job {
+    /// It gets no workers for a while.
+    fn give_up(&mut self, id: JobId, why: &str, effects: &mut Vec<PoolEffect>) {
+        effects.push(PoolEffect::Unfit(id, why.to_owned()));
+        let waiting = std::mem::take(&mut self.waiting);
+        effects.extend(waiting.into_iter().map(|(lease, _)| PoolEffect::NoWorker(lease, why.to_owned())));
+        self.hopeless = Some((why.to_owned(), UNFIT_LOOKS));
+    }
 }
 
 /// The state.
@@ -77,8 +101,11 @@ pub struct PoolCore {
     workers: BTreeMap<WorkerId, Worker>,
     jobs: BTreeMap<JobId, Job>,
     next: u32,
+    questions: u64,
     hosts_max: usize,
     fetches: BTreeMap<ExeHash, Fetch>,
+    /// Executables of detached actors that this node keeps.
+    keeps: BTreeSet<ExeHash>,
     node: NodeId,
     /// Other nodes that are connected.
     connected: BTreeSet<NodeId>,
@@ -88,8 +115,8 @@ impl PoolCore {
     /// The pool of a node.
     #[must_use]
     pub fn new(node: NodeId) -> Self {
-        let (workers, jobs, fetches) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { workers, jobs, next: 0, hosts_max: 1, fetches, node, connected: BTreeSet::new() }
+        let (workers, jobs, fetches, keeps) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { workers, jobs, next: 0, questions: 0, hosts_max: 1, fetches, keeps, node, connected: BTreeSet::new() }
     }
 
     /// So many workers of a job, and one at the least, host its light actors.
@@ -125,7 +152,7 @@ impl PoolCore {
     pub fn on_need(&mut self, lease: LeaseId, purpose: LeaseFor, code: &JobCode, effects: &mut Vec<PoolEffect>) {
         self.on_job(code, 0, effects);
         let Some(job) = self.jobs.get(&code.job) else { return };
-        if let Some(reason) = &job.hopeless {
+        if let Some((reason, _)) = &job.hopeless {
             return effects.push(PoolEffect::NoWorker(lease, reason.clone()));
         }
         if let Some(id) = self.find(code.job, purpose) {
@@ -189,10 +216,7 @@ impl PoolCore {
             job.failures += 1;
             if job.failures >= FAILURES_MAX {
                 let why = format!("{FAILURES_MAX} workers in a row ended before they were ready; the last: {reason}");
-                let waiting = std::mem::take(&mut job.waiting);
-                effects.extend(waiting.into_iter().map(|(lease, _)| PoolEffect::NoWorker(lease, why.clone())));
-                job.hopeless = Some(why);
-                return;
+                return job.give_up(gone.job, &why, effects);
             }
         }
         self.start_missing(gone.job, effects);
@@ -213,16 +237,30 @@ impl PoolCore {
 
     /// A job has ended: so do its workers.
     pub fn on_job_gone(&mut self, job: JobId, effects: &mut Vec<PoolEffect>) {
-        self.jobs.remove(&job);
+        let over = self.jobs.remove(&job);
         let of_job = self.workers.iter().filter(|(_, worker)| worker.job == job);
         effects.extend(of_job.map(|(id, _)| PoolEffect::Stop(*id)));
         // Some of these may never have been started.
         self.forget_starts(job, effects);
         self.workers.retain(|_, worker| worker.job != job || worker.phase != Phase::Starting);
+        let Some(over) = over else { return };
+        effects.extend(over.hopeless.map(|_| PoolEffect::Fit(job)));
+        let exe = over.code.exe;
+        if !self.keeps.contains(&exe) && self.jobs.values().all(|other| other.code.exe != exe) {
+            effects.push(PoolEffect::Unused(exe));
+        }
     }
 
-    /// Time has passed: workers that nobody needs end.
+    /// Time has passed, a look: workers that nobody needs end, and jobs whose workers failed may try again.
     pub fn on_time(&mut self, now: Millis, effects: &mut Vec<PoolEffect>) {
+        for (id, job) in &mut self.jobs {
+            let Some((_, looks)) = &mut job.hopeless else { continue };
+            *looks -= 1;
+            if *looks == 0 {
+                (job.hopeless, job.failures) = (None, 0);
+                effects.push(PoolEffect::Fit(*id));
+            }
+        }
         let mut kept: BTreeMap<JobId, usize> = BTreeMap::new();
         let mut ended = Vec::new();
         for (id, worker) in &self.workers {
@@ -239,6 +277,24 @@ impl PoolCore {
             }
         }
         for id in ended {
+            let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.asked.is_none()) else { continue };
+            self.questions += 1;
+            worker.asked = Some(self.questions);
+            effects.push(PoolEffect::AskToEnd(id, self.questions));
+        }
+    }
+
+    /// A worker says whether it may end. One that has been given something to do meanwhile stays, and so does one whose objects
+    /// or actors others need: it is asked again after [`IDLE_MS_MAX`].
+    pub fn on_may_end(&mut self, now: Millis, id: WorkerId, question: u64, may: bool, effects: &mut Vec<PoolEffect>) {
+        let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.asked == Some(question)) else { return };
+        worker.asked = None;
+        match &mut worker.phase {
+            Phase::Idle(since) => *since = now,
+            Phase::Sharing(leases, since) if leases.is_empty() => *since = now,
+            _ => return,
+        }
+        if may {
             self.workers.remove(&id);
             effects.push(PoolEffect::Stop(id));
         }
@@ -293,6 +349,7 @@ impl PoolCore {
 
     fn take(&mut self, id: WorkerId, lease: LeaseId, purpose: LeaseFor) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.asked = None;
         match (purpose, &mut worker.phase) {
             (LeaseFor::Tasks, phase) => *phase = Phase::Serving(lease),
             (LeaseFor::Actor, phase) => *phase = Phase::Hosting(lease),
@@ -317,7 +374,7 @@ impl PoolCore {
         let code = of.code.clone();
         for _ in 0..missing.min(STARTING_MAX.saturating_sub(starting)) {
             let worker = self.number();
-            self.workers.insert(worker, Worker { job, phase: Phase::Starting });
+            self.workers.insert(worker, Worker { job, phase: Phase::Starting, asked: None });
             effects.push(PoolEffect::Start(worker, Box::new(code.clone())));
         }
     }

@@ -5,6 +5,8 @@
 
 use std::{
     io,
+    os::fd::AsFd,
+    path::Path,
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
@@ -51,8 +53,12 @@ pub(super) fn start(shared: &NodeShared, worker: WorkerId, code: &JobCode) -> io
         .inspect_err(|error| tracing::warn!(%error, "a worker's lines will not bear the names of its tasks"));
     let role = Role::Worker { socket: shared.folder.socket().to_string_lossy().into_owned(), worker };
     let mut command = Command::new(shared.exes.path(code.exe));
-    if std::path::Path::new(&code.cwd).is_dir() {
-        command.current_dir(&code.cwd);
+    match Path::new(&code.cwd).is_dir() {
+        true => drop(command.current_dir(&code.cwd)),
+        false => tracing::warn!(
+            cwd = code.cwd,
+            "the driver's working directory is not on this node: its workers have the node's"
+        ),
     }
     command
         .envs(code.env.iter().cloned())
@@ -66,10 +72,74 @@ pub(super) fn start(shared: &NodeShared, worker: WorkerId, code: &JobCode) -> io
     for _ in 0..BUSY_MAX {
         match command.spawn() {
             Err(error) if error.raw_os_error() == Some(libc::ETXTBSY) => std::thread::sleep(Duration::from_millis(2)),
-            started => return Ok((started?, byline.ok())),
+            started => return Ok((dispensable(started, &shared.exes.path(code.exe))?, byline.ok())),
         }
     }
-    Ok((command.spawn()?, byline.ok()))
+    Ok((dispensable(command.spawn(), &shared.exes.path(code.exe))?, byline.ok()))
+}
+
+/// A worker's standard input, of which nobody else in the process has a part from now on: what its tasks read is empty.
+///
+/// # Errors
+/// What the system says.
+pub fn own_input() -> io::Result<std::fs::File> {
+    let input = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    Ok(input.into())
+}
+
+/// Why the kernel does not run an executable: it is for other processors, or none.
+fn not_for_here(exe: &Path) -> String {
+    let here = std::env::consts::ARCH;
+    match machine_of(exe) {
+        Some(machine) if machine != here => format!(
+            "the driver's executable is for {machine}, and this node is {here}: start the driver on a machine like the \
+             nodes, or give its tasks the label `arch`"
+        ),
+        Some(_) => "the driver's executable is damaged; start the driver again".to_owned(),
+        None => "the driver's executable is no program of this system (ELF); start the driver again".to_owned(),
+    }
+}
+
+/// For which processors an ELF executable is (System V ABI, `e_machine`, the two bytes at 18), in Rust's words.
+fn machine_of(exe: &Path) -> Option<String> {
+    use io::Read as _;
+    let mut head = [0; 20];
+    std::fs::File::open(exe).ok()?.read_exact(&mut head).ok()?;
+    if !head.starts_with(b"\x7fELF") {
+        return None;
+    }
+    let bytes = [head[18], head[19]];
+    let number = if head[5] == 2 { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) };
+    Some(match number {
+        3 => "x86".to_owned(),
+        40 => "arm".to_owned(),
+        62 => "x86_64".to_owned(),
+        183 => "aarch64".to_owned(),
+        243 => "riscv64".to_owned(),
+        other => format!("processors of ELF number {other}"),
+    })
+}
+
+/// Where memory runs out faster than the node can look, the kernel is to end a worker, and not the node.
+fn dispensable(child: io::Result<Child>, exe: &Path) -> io::Result<Child> {
+    let child = child.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOEXEC) => io::Error::other(not_for_here(exe)),
+        // The file itself is there: it is what it is to be run by that is not.
+        _ if error.kind() == io::ErrorKind::NotFound && exe.exists() => io::Error::other(
+            "the driver's executable is there, but its loader or shared library is not; install what it is linked with, or \
+             link it statically",
+        ),
+        _ => error,
+    })?;
+    #[cfg(target_os = "linux")]
+    if let Some(pid) = child.id() {
+        // The highest there is, as in Ray: 0 to 1,000 (proc(5), /proc/PID/oom_score_adj).
+        if let Err(error) = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "1000") {
+            tracing::debug!(%error, pid, "the kernel is not told that a worker may go first");
+        }
+    }
+    Ok(child)
 }
 
 /// Passes on what the process writes until it ends, or until nobody needs it any more; gives how it ended.
@@ -110,4 +180,24 @@ pub(super) async fn attend(
         let _ = timeout(GRACE, output).await;
     }
     ended.map_err(|error| format!("its end could not be seen: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_executable_for_other_processors_is_told_from_a_damaged_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert_eq!(machine_of(&std::env::current_exe().unwrap()).as_deref(), Some(std::env::consts::ARCH));
+        let other: u8 = if std::env::consts::ARCH == "aarch64" { 62 } else { 183 };
+        bytes[18] = other;
+        bytes.truncate(64);
+        std::fs::write(file.path(), &bytes).unwrap();
+        let told = not_for_here(file.path());
+        assert!(told.contains(std::env::consts::ARCH) && told.contains("start the driver on a machine"), "{told}");
+        std::fs::write(file.path(), "#no program").unwrap();
+        assert!(not_for_here(file.path()).contains("no program"));
+    }
 }

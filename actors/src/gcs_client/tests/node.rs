@@ -31,6 +31,7 @@ fn start() -> Arc<RunningNode> {
         store: Default::default(),
         job: JobId(1),
         namespace: "default".to_owned(),
+        kv_namespace: "default".to_owned(),
         record_graph: None,
         pool: Default::default(),
         inline_bytes_max: INLINE_BYTES_MAX,

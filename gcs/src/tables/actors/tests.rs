@@ -135,6 +135,25 @@ fn empty_and_overlong_names_are_refused() {
     assert_eq!(long, Err(TableError::TooLarge { what: Bound::NameBytes, actual: 256, max: 255 }));
 }
 
+#[test]
+fn a_name_is_free_once_its_keeper_s_node_is_dead() {
+    use crate::{spec::NodeDeath, tables::NodeWrite, testing::node};
+    let mut bench = Bench::new();
+    bench.apply(NodeWrite::Register { node: Box::new(node(1)), lease_ms: 10 }).unwrap();
+    register(&mut bench, ActorSpec { owner: Some(HERE), ..named(1, "hits") }, IfExists::Fail).unwrap();
+    step(&mut bench, 1, 0, ActorStep::PendingCreation).unwrap();
+    assert!(register(&mut bench, named(2, "hits"), IfExists::Fail).is_err());
+    let cause = NodeDeath::ConnectionLost;
+    bench.apply(NodeWrite::MarkDead { node: NodeId(1), cause, lease_until: None }).unwrap();
+    assert_eq!(by_name(&bench, "hits"), None);
+    let created = Reply::Registered { actor: ActorId(2), created: true };
+    assert_eq!(register(&mut bench, named(2, "hits"), IfExists::Get), Ok(created));
+    assert_eq!(by_name(&bench, "hits"), Some(ActorId(2)));
+    // Whoever kept the first lives on, cut off, and says late that it is dead.
+    assert!(step(&mut bench, 1, 0, ActorStep::Dead(ActorDeath::Killed)).is_err());
+    assert_eq!(by_name(&bench, "hits"), Some(ActorId(2)));
+}
+
 fn any_step() -> impl Strategy<Value = ActorStep> {
     prop_oneof![
         Just(ActorStep::PendingCreation),

@@ -228,6 +228,9 @@ impl World {
             }
             Up::Frame(ToNode::Return(lease)) => self.to_node(at, lease.node, NodeFrame::Return(lease)),
             Up::Frame(ToNode::Ready { .. }) => self.tell_pool(at, MAIN, PoolEvent::Ready(id.worker)),
+            Up::Frame(ToNode::MayEnd { question, may }) => {
+                self.tell_pool(at, MAIN, PoolEvent::MayEnd(id.worker, question, may));
+            }
             Up::Frame(ToNode::Blocked(lease)) => self.tell_local(at, MAIN, LocalEvent::Blocked(lease)),
             Up::Frame(ToNode::Unblocked(lease)) => self.tell_local(at, MAIN, LocalEvent::Unblocked(lease)),
             Up::Frame(ToNode::Object(ask)) => self.tell_objects(at, ObjectWord::Event(ObjectEvent::Ask(id, ask))),
@@ -327,7 +330,7 @@ impl World {
         for (at, peer) in [(one, other), (other, one)] {
             self.nodes[at as usize].hub.insert(peer, self.conns);
             let spec = self.nodes[peer as usize].spec.clone();
-            self.tell_local(at, MAIN, LocalEvent::Peer(spec.id));
+            self.tell_local(at, MAIN, LocalEvent::Peer(spec.id, spec.resources.clone()));
             if spec.shares_memory_with(&self.nodes[at as usize].spec) {
                 self.tell_local(at, MAIN, LocalEvent::Neighbour(spec.id));
                 self.tell_objects(at, ObjectWord::Event(ObjectEvent::Neighbour(spec.id)));

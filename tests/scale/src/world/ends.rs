@@ -2,13 +2,36 @@
 //!
 //! Owns: its end and when its node notices it, a while later. Invariant: a process ends once.
 
-use actinic_actors::cluster::wire::ProcessId;
+use actinic_actors::cluster::wire::{ProcessId, ToNode};
 use actinic_gcs::WorkerId;
 
-use super::{events::Event, node::PROCESSES, World};
+use super::{
+    events::{Event, Up},
+    node::PROCESSES,
+    World,
+};
 use crate::meter::Core;
 
 impl World {
+    /// As `CoreWorker::is_needed`: a worker is asked whether it may end.
+    pub(super) fn may_end(&mut self, process: u32, question: u64) {
+        let proc = &mut self.procs[process as usize];
+        let waits = proc.submit.has_queued() || proc.submit.has_under_way();
+        proc.parts = !waits && !proc.refs.is_needed();
+        let may = proc.parts;
+        self.send_up(process, Up::Frame(ToNode::MayEnd { question, may }));
+    }
+
+    /// A worker that is not wanted any more ends; where it was asked whether it may, nothing is lost with it.
+    pub(super) fn stop(&mut self, at: u32, worker: WorkerId) {
+        if let Some(process) = self.nodes[at as usize].procs.get(&worker).copied() {
+            if self.procs[process as usize].alive && self.procs[process as usize].parts {
+                self.refs_part(process);
+            }
+        }
+        self.kill(at, worker);
+    }
+
     /// Ends a worker process, which its node notices.
     pub(super) fn kill(&mut self, at: u32, worker: WorkerId) {
         let node = &mut self.nodes[at as usize];

@@ -41,7 +41,7 @@ impl World {
             let spec = self.nodes[peer as usize].spec.clone();
             let node = &mut self.nodes[at as usize];
             node.hub.insert(peer, self.conns);
-            node.local.on_peer(spec.id);
+            node.local.on_peer(spec.id, spec.resources.clone());
             if spec.shares_memory_with(&node.spec) {
                 node.local.on_neighbour(spec.id);
                 node.pulls.on_neighbour(spec.id);

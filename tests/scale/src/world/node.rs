@@ -218,6 +218,7 @@ impl World {
             LocalEvent::Group(from, frame) => core.on_group(now, from, *frame, &mut effects),
             LocalEvent::Worker(lease, worker) => core.on_worker(lease, worker, &mut effects),
             LocalEvent::NoWorker(lease, reason) => core.on_no_worker(lease, &reason, &mut effects),
+            LocalEvent::Unfit(job, why) => core.on_unfit(job, why),
             LocalEvent::Gone(process) => core.on_gone(process, &mut effects),
             LocalEvent::Ended(process, reason) => {
                 core.on_gone(process, &mut effects);
@@ -225,11 +226,11 @@ impl World {
             }
             LocalEvent::Neighbour(node) => core.on_neighbour(node),
             LocalEvent::Stranger(node) => core.on_stranger(node),
-            LocalEvent::Peer(peer) => {
-                core.on_peer(peer);
+            LocalEvent::Peer(peer, has) => {
+                core.on_peer(peer, has);
                 *told_to = None;
             }
-            LocalEvent::PeerGone(node) => core.on_peer_gone(node, &mut effects),
+            LocalEvent::PeerGone(node) => core.on_peer_gone(now, node, &mut effects),
         });
         self.local_effects(at, effects);
         if let Some((process, reason)) = ended {
@@ -409,6 +410,9 @@ impl World {
                     self.tell_local(at, SCHEDULING, LocalEvent::Place(placed));
                 }
                 GlobalEffect::Place(node, placed) => self.to_node(at, node, NodeFrame::Place(placed)),
+                GlobalEffect::Infeasible(owner, class, reason) => {
+                    self.to_process(at, owner, FromNode::Infeasible { class, reason });
+                }
                 GlobalEffect::Hopeless(owner, class, reason) => {
                     self.to_process(at, owner, FromNode::Hopeless { class, reason });
                 }

@@ -59,6 +59,8 @@ pub(super) struct Proc {
     pub(super) node: u32,
     pub(super) is_driver: bool,
     pub(super) alive: bool,
+    /// Whether it has said that it may end, and has had nothing to do since.
+    pub(super) parts: bool,
     pub(super) code: Arc<JobCode>,
     pub(super) submit: SubmitCore<SimTask>,
     pub(super) lane: Lane,
@@ -85,6 +87,7 @@ impl Proc {
         Self {
             id,
             node,
+            parts: false,
             is_driver: code.driver == id,
             alive: true,
             code,
@@ -308,6 +311,7 @@ impl World {
                 }
                 return;
             }
+            Down::Frame(FromNode::MayEnd(question)) => return self.may_end(process, question),
             Down::Frame(FromNode::Short { class, node, lacking }) => {
                 self.procs[process as usize].submit.on_short(class, node, lacking, &mut effects);
             }

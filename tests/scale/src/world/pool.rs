@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actinic_actors::cluster::{
     local::LocalEvent,
-    wire::{ExeHash, JobCode, NodeFrame, ProcessId, ToNode},
+    wire::{ExeHash, FromNode, JobCode, NodeFrame, ProcessId, ToNode},
     workers::{core::PoolEffect, PoolEvent},
 };
 use actinic_gcs::WorkerId;
@@ -40,12 +40,11 @@ impl World {
                 PoolEvent::Node(node) => core.on_node(node, &mut effects),
                 PoolEvent::Alive(nodes) => core.on_alive(&nodes, &mut effects),
                 PoolEvent::NodeGone(node) => core.on_node_gone(node, &mut effects),
-                PoolEvent::Keep(code) if !has_exe => core.on_keep(*code, &mut effects),
-                PoolEvent::Keep(_)
-                | PoolEvent::Lost(_)
-                | PoolEvent::Part(..)
-                | PoolEvent::Kill(..)
-                | PoolEvent::Flush { .. } => {}
+                PoolEvent::Keep(code) => core.on_keep(*code, has_exe, &mut effects),
+                PoolEvent::MayEnd(worker, question, may) => {
+                    core.on_may_end(now, worker, question, may, &mut effects);
+                }
+                PoolEvent::Lost(_) | PoolEvent::Part(..) | PoolEvent::Kill(..) | PoolEvent::Flush { .. } => {}
             }),
         }
         self.pool_effects(at, effects);
@@ -59,7 +58,14 @@ impl World {
                     let worker = ProcessId { node: self.nodes[at as usize].id, worker };
                     self.tell_local(at, PROCESSES, LocalEvent::Worker(lease, worker));
                 }
-                PoolEffect::Stop(worker) => self.kill(at, worker),
+                PoolEffect::Stop(worker) => self.stop(at, worker),
+                PoolEffect::AskToEnd(worker, question) => {
+                    let worker = ProcessId { node: self.nodes[at as usize].id, worker };
+                    self.to_process(at, worker, FromNode::MayEnd(question));
+                }
+                PoolEffect::Unfit(job, why) => self.tell_local(at, PROCESSES, LocalEvent::Unfit(job, Some(why))),
+                PoolEffect::Fit(job) => self.tell_local(at, PROCESSES, LocalEvent::Unfit(job, None)),
+                PoolEffect::Unused(_) => {}
                 PoolEffect::Fetch(exe, from) => {
                     let offset = *self.nodes[at as usize].exe_arriving.get_or_insert(0);
                     self.to_node(at, from, NodeFrame::FetchExe { exe, offset });

@@ -103,6 +103,11 @@ impl References {
         all.chain(inside).chain(self.fetching.iter().map(|(_, handle)| handle)).any(holds)
     }
 
+    /// Whether others have references of this process's.
+    pub(super) fn is_needed(&self) -> bool {
+        self.core.is_needed()
+    }
+
     fn is_empty(&self) -> bool {
         self.core.is_empty() && self.own.is_empty() && self.foreign.is_empty()
     }
@@ -414,6 +419,15 @@ impl World {
     }
 
     // --- losses and the end ------------------------------------------------------------------------------------------
+
+    /// A process ends that has said that nobody needs it: nobody can reach what it owns.
+    pub(super) fn refs_part(&mut self, process: u32) {
+        let refs = self.refs(process);
+        refs.touched.clear();
+        let own: Vec<ObjectId> = std::mem::take(&mut refs.own).into_keys().collect();
+        refs.kept.clear();
+        own.into_iter().for_each(|object| self.look_whether_early(object));
+    }
 
     /// A process is lost, with all that it holds.
     pub(super) fn refs_lost(&mut self, process: u32) {

@@ -88,6 +88,7 @@ impl World {
     /// Tasks have come.
     pub(super) fn take_in(&mut self, process: u32, owner: ProcessId, tasks: Vec<(LeaseId, SimTask)>) {
         let came = self.now;
+        self.procs[process as usize].parts = false;
         for (_, task) in &tasks {
             self.args_came(process, owner, task.id, &task.refs);
         }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use actinic_gcs::{spec::NodeSpec, NodeId, Quantity, ResourceSet};
+use actinic_gcs::{spec::NodeSpec, JobId, NodeId, Quantity, ResourceSet};
 
 use crate::cluster::{
     wire::{ClassSpec, NodeLoad},
@@ -61,6 +61,12 @@ impl Known {
     #[must_use]
     pub fn can_hold(&self, spec: &ClassSpec) -> bool {
         self.spec.resources.covers(&spec.demand) && spec.admits(&self.spec.labels)
+    }
+
+    /// Whether workers of a job can be started there.
+    #[must_use]
+    pub fn is_fit(&self, job: JobId) -> bool {
+        !self.load.unfit.contains_key(&job)
     }
 
     /// What it has free, less what was promised since it said so.

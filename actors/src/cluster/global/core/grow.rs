@@ -33,7 +33,9 @@ pub(super) fn grow(now: Millis, asked: &mut Asked, nodes: &mut BTreeMap<NodeId, 
     let at_home = home_us(now, asked, &inputs, nodes);
     let per_lease = asked.last.work.tasks.div_ceil(u64::from(asked.last.want.max(1))).max(1);
     let work_us = asked.last.work.task_us.saturating_mul(per_lease);
-    let candidates = nodes.iter().filter(|(id, known)| (everywhere || **id != home) && known.can_hold(&spec));
+    let job = asked.last.code.job;
+    let may = |id: NodeId, known: &Known| (everywhere || id != home) && known.can_hold(&spec) && known.is_fit(job);
+    let candidates = nodes.iter().filter(|(id, known)| may(**id, known));
     let mut best: BinaryHeap<Reverse<Rank>> =
         candidates.map(|(_, known)| Reverse(rank(asked, &inputs, known))).collect();
     for _ in 0..missing {
@@ -66,7 +68,8 @@ fn rank(asked: &Asked, inputs: &Inputs, known: &Known) -> Rank {
 
 /// How soon it would begin at home; none where it never would.
 fn home_us(now: Millis, asked: &Asked, inputs: &Inputs, nodes: &BTreeMap<NodeId, Known>) -> Option<u64> {
-    let known = nodes.get(&asked.last.owner.node).filter(|known| known.can_hold(&asked.last.spec))?;
+    let can = |known: &&Known| known.can_hold(&asked.last.spec) && known.is_fit(asked.last.code.job);
+    let known = nodes.get(&asked.last.owner.node).filter(can)?;
     // What has waited is expected to wait as long again.
     let waited = now.0.saturating_sub(asked.since.0).saturating_mul(1_000);
     let wait = known.wait_us(&asked.last.spec.demand).unwrap_or(0).max(waited);

@@ -53,7 +53,7 @@ fn placed(core: &mut GlobalCore, now: u64) -> Vec<(u128, u32)> {
     core.place(Millis(now), &mut effects);
     let place = |effect| match effect {
         GlobalEffect::Place(node, told) => Some((node.0, told.want)),
-        GlobalEffect::Hopeless(..) => None,
+        GlobalEffect::Hopeless(..) | GlobalEffect::Infeasible(..) => None,
     };
     effects.into_iter().filter_map(place).collect()
 }
@@ -237,4 +237,27 @@ fn an_owner_is_told_once_that_no_node_can_meet_its_demand() {
     core.place(Millis(HOPELESS_MS + 1), &mut effects);
     let [GlobalEffect::Hopeless(.., text)] = &effects[..] else { panic!("{effects:?}") };
     assert!(text.contains("{CPU: 4}") && text.contains("{CPU: 2}"), "{text}");
+}
+
+#[test]
+fn what_a_node_cannot_start_goes_to_another_and_its_owner_hears_where_there_is_none() {
+    let mut core = core(&[(1, 2.0), (2, 8.0), (3, 4.0)]);
+    core.on_spilled(Millis(0), spilled(2, 1.0, SchedulingStrategy::Default, 1));
+    assert_eq!(placed(&mut core, 0), [(2, 2)]);
+    let free = |cpus| ResourceSet::new().with(CPU, cpus);
+    let unfit = |why: &str| BTreeMap::from([(JobId(1), why.to_owned())]);
+    core.on_load(NodeId(2), NodeLoad { free: free(8.0), unfit: unfit("no space"), revision: 1, ..NodeLoad::default() });
+    assert_eq!(placed(&mut core, 1), [(2, 0), (3, 2)]);
+    for node in [1, 3] {
+        let load = NodeLoad { free: free(2.0), unfit: unfit("no such library"), revision: 1, ..NodeLoad::default() };
+        core.on_load(NodeId(node), load);
+    }
+    assert_eq!(placed(&mut core, 2), [(3, 0)]);
+    let mut effects = Vec::new();
+    core.on_spilled(Millis(3), spilled(2, 1.0, SchedulingStrategy::Default, 2));
+    core.place(Millis(2 + HOPELESS_MS), &mut effects);
+    let told =
+        |effect: &GlobalEffect| matches!(effect, GlobalEffect::Infeasible(_, _, why) if why.contains("no space"));
+    assert!(effects.iter().any(told), "{effects:?}");
+    assert!(core.infeasible().iter().any(|line| line.contains("starts no workers of job")), "{:?}", core.infeasible());
 }

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 
 use super::{bundles::group_of, Granted, Key, LocalCore, NodeLoad, Served, Wanted};
 
+/// Jobs of which a node says that it is unfit for them.
+const UNFIT_TOLD_MAX: usize = 32;
+
 impl LocalCore {
     /// How loaded the node is.
     #[must_use]
@@ -24,7 +27,8 @@ impl LocalCore {
             known_us = known_us.saturating_add(work.tasks.max(1).saturating_mul(work.task_us));
         }
         let task_us = known_us / known.max(1);
-        NodeLoad { free, waiting, tasks, task_us, bandwidth: self.bandwidth, workers, revision }
+        let unfit = self.unfit.iter().take(UNFIT_TOLD_MAX).map(|(job, why)| (*job, why.clone())).collect();
+        NodeLoad { free, waiting, tasks, task_us, bandwidth: self.bandwidth, workers, unfit, revision }
     }
 
     /// The workers that serve a lease, and whom.

@@ -23,14 +23,18 @@ const FETCH_US_MIN: u64 = 900;
 impl LocalCore {
     /// Whether this node serves a demand.
     pub(super) fn is_for_here(&self, now: Millis, key: &Key, wanted: &Wanted) -> bool {
+        if self.unfit.contains_key(&wanted.code.job) {
+            return false;
+        }
         if key.placed {
             return true;
         }
-        if group_of(wanted).is_some() || self.bound_to(&wanted.spec).is_some() {
+        let spec = &wanted.spec;
+        if group_of(wanted).is_some() || self.bound_to(spec).is_some() || self.waits_for_lost(spec) {
             return false;
         }
         let may = wanted.spec.strategy != SchedulingStrategy::Spread && wanted.spec.admits(&self.labels);
-        let waited = wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + LOCALITY_MS);
+        let waited = wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + LOCALITY_MS) || self.is_bound_here(spec);
         may && (waited || !self.would_rather_be_elsewhere(wanted))
     }
 
@@ -41,7 +45,7 @@ impl LocalCore {
         }
         let inputs = &wanted.work.inputs;
         let in_place = |node: NodeId| node == self.node || self.neighbours.contains(&node);
-        let home = inputs.home().filter(|home| self.peers.contains(home) && !in_place(*home));
+        let home = inputs.home().filter(|home| self.peers.contains_key(home) && !in_place(*home));
         let saved = home.map_or(0, |home| inputs.at(home).saturating_sub(inputs.at_any(in_place)));
         let nearer = fetch_us(saved, self.bandwidth) >= FETCH_US_MIN;
         nearer || (wanted.spec.has_preference() && !wanted.spec.prefers(&self.labels))
@@ -56,39 +60,22 @@ impl LocalCore {
     }
 
     pub(super) fn never_here(&self, wanted: &Wanted) -> bool {
-        !wanted.spec.admits(&self.labels) || self.placement.can_ever_fit(&wanted.spec.demand).is_err()
+        !wanted.spec.admits(&self.labels)
+            || self.placement.can_ever_fit(&wanted.spec.demand).is_err()
+            || self.unfit.contains_key(&wanted.code.job)
     }
 
-    /// The other node to which a demand is bound, while that is there.
+    /// The other node to which a demand is bound, while that is there; not if it can do without and that can never meet it.
     pub(super) fn bound_to(&self, spec: &ClassSpec) -> Option<NodeId> {
-        match spec.strategy {
-            SchedulingStrategy::NodeAffinity { node, .. } if self.peers.contains(&node) => Some(node),
-            _ => None,
-        }
+        let SchedulingStrategy::NodeAffinity { node, soft } = spec.strategy else { return None };
+        let has = self.peers.get(&node)?;
+        (!soft || has.covers(&spec.demand)).then_some(node)
     }
 
-    /// Why a demand can be met nowhere, if it is bound to a node that is not there.
-    pub(super) fn nowhere(&self, spec: &ClassSpec) -> Option<String> {
-        match spec.strategy {
-            SchedulingStrategy::NodeAffinity { node, soft: false }
-                if node != self.node && !self.peers.contains(&node) =>
-            {
-                Some(format!("node {node} is not there, and no other will do"))
-            }
-            _ => None,
-        }
-    }
-
-    /// Gives up demands that were bound to a node that has gone.
-    pub(super) fn unbind(&mut self, effects: &mut Vec<LocalEffect>) {
-        let hopeless = self.wanted.iter().filter(|(key, wanted)| !key.placed && wanted.want > 0);
-        let hopeless = hopeless.filter_map(|(key, wanted)| Some((*key, self.nowhere(&wanted.spec)?)));
-        for (key, why) in hopeless.collect::<Vec<_>>() {
-            if let Some(wanted) = self.wanted.change(&key) {
-                wanted.want = 0;
-            }
-            effects.push(LocalEffect::Infeasible(key.owner, key.class, why));
-        }
+    /// Whether a demand waits for a node that was cut off, and for no other.
+    fn waits_for_lost(&self, spec: &ClassSpec) -> bool {
+        let SchedulingStrategy::NodeAffinity { node, soft: false } = spec.strategy else { return false };
+        node != self.node && !self.peers.contains_key(&node)
     }
 
     /// Tells a global scheduler of what is unmet for long, and again from time to time.
@@ -133,7 +120,8 @@ impl LocalCore {
 
     /// How many leases of a demand are to be had elsewhere, where a global scheduler is to be told of it now.
     fn abroad(&self, now: Millis, key: &Key, wanted: &Wanted) -> Option<u32> {
-        if key.placed || group_of(wanted).is_some() {
+        let stays = self.is_bound_here(&wanted.spec) || self.waits_for_lost(&wanted.spec);
+        if key.placed || group_of(wanted).is_some() || stays {
             return None;
         }
         let at_once = self.goes_at_once(wanted);
@@ -155,7 +143,7 @@ impl LocalCore {
 
     /// When something is due after this pass. What is overdue waits for a word of others: this pass could do nothing about it.
     pub(super) fn next_due(&self, now: Millis) -> Option<Millis> {
-        let mut due = self.next_doomed();
+        let mut due = self.next_doomed().into_iter().chain(self.next_unbound()).min();
         for (key, wanted) in self.wanted.active() {
             let served_elsewhere = !key.placed && group_of(wanted).is_some();
             let mut at = |millis: u64| {

@@ -11,6 +11,7 @@ use crate::{
 mod bundles;
 mod elsewhere;
 mod rest;
+mod unfit;
 
 fn process(node: u128, worker: u32) -> ProcessId {
     ProcessId { node: NodeId(node), worker: WorkerId(worker) }
@@ -59,6 +60,11 @@ impl Kit {
         let demand = Demand { class: ClassId(0), spec, want, elsewhere, work, revision };
         self.core.on_demand(Millis(now), owner, &code(owner), demand, &mut self.effects);
         self.pass(now)
+    }
+
+    /// Another node of eight CPUs comes.
+    fn peer(&mut self, node: u128) {
+        self.core.on_peer(NodeId(node), ResourceSet::new().with(CPU, 8.0));
     }
 
     fn pass(&mut self, now: u64) -> Vec<LocalEffect> {
@@ -127,7 +133,7 @@ fn what_stays_unmet_spills_over_once_others_are_there() {
     let mut kit = kit(1.0);
     kit.demand(0, 1, 1.0, 3);
     assert_eq!(kit.pass(SPILL_AFTER_MS), []);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     let effects = kit.pass(SPILL_AFTER_MS);
     assert!(matches!(&effects[..], [LocalEffect::Spill(spilled)] if spilled.want == 2));
     assert_eq!(kit.pass(SPILL_AFTER_MS + 1), []);
@@ -140,7 +146,7 @@ fn what_stays_unmet_spills_over_once_others_are_there() {
 #[test]
 fn what_this_node_can_never_hold_spills_over_at_once() {
     let mut kit = kit(1.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     let effects = kit.demand(0, 1, 4.0, 1);
     assert!(matches!(&effects[..], [LocalEffect::Spill(spilled)] if spilled.want == 1));
     assert!(kit.core.waiting()[0].contains("4 CPU"), "{:?}", kit.core.waiting());
@@ -149,7 +155,7 @@ fn what_this_node_can_never_hold_spills_over_at_once() {
 #[test]
 fn a_spread_demand_is_placed_by_others_only() {
     let mut kit = kit(4.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     let effects = kit.ask(0, 1, spec(1.0, SchedulingStrategy::Spread), 4);
     assert!(matches!(&effects[..], [LocalEffect::Spill(spilled)] if spilled.want == 4));
 }
@@ -157,7 +163,7 @@ fn a_spread_demand_is_placed_by_others_only() {
 #[test]
 fn affinity_goes_to_its_node_and_nowhere_else() {
     let mut kit = kit(4.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     let to = |node, soft| spec(1.0, SchedulingStrategy::NodeAffinity { node: NodeId(node), soft });
     let effects = kit.ask(0, 1, to(2, false), 1);
     assert!(matches!(&effects[..], [LocalEffect::Place(NodeId(2), _)]));
@@ -170,7 +176,7 @@ fn affinity_goes_to_its_node_and_nowhere_else() {
 #[test]
 fn what_was_placed_here_is_forgotten_unless_it_is_told_again() {
     let mut kit = kit(0.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     kit.core.on_place(Millis(0), placed(process(2, 1), 1, 1));
     kit.pass(PLACED_MS_MAX - 1);
     assert_eq!(kit.core.load(0, 0).waiting, 1);
@@ -181,7 +187,7 @@ fn what_was_placed_here_is_forgotten_unless_it_is_told_again() {
 #[test]
 fn what_was_placed_here_long_ago_is_granted_nothing_more_though_it_holds_something() {
     let mut kit = kit(1.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     kit.core.on_place(Millis(0), placed(process(2, 1), 3, 1));
     let first = needed(&kit.pass(0));
     assert_eq!(first.len(), 1);
@@ -218,7 +224,7 @@ fn an_owner_hears_once_that_there_is_nothing_for_its_other_class() {
 #[test]
 fn who_gives_a_lease_back_comes_last_for_the_next() {
     let mut kit = kit(1.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     // Placed here: that the first wants less is told by way of others.
     kit.core.on_place(Millis(0), placed(process(2, 1), 1, 1));
     let first = needed(&kit.pass(0));
@@ -261,7 +267,7 @@ fn placed(owner: ProcessId, want: u32, revision: u64) -> Spilled {
 #[test]
 fn a_late_word_of_who_is_gone_leases_nothing() {
     let mut kit = kit(2.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     let (far, near) = (process(2, 1), process(1, 1));
     kit.core.on_gone(far, &mut kit.effects);
     kit.core.on_place(Millis(0), placed(far, 1, 9));
@@ -273,11 +279,11 @@ fn a_late_word_of_who_is_gone_leases_nothing() {
 #[test]
 fn nothing_is_leased_to_an_owner_whose_node_is_not_there() {
     let mut kit = kit(2.0);
-    kit.core.on_peer(NodeId(2));
-    kit.core.on_peer_gone(NodeId(2), &mut kit.effects);
+    kit.peer(2);
+    kit.core.on_peer_gone(Millis(0), NodeId(2), &mut kit.effects);
     kit.core.on_place(Millis(0), placed(process(2, 1), 1, 9));
     assert_eq!(kit.pass(0), []);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     kit.core.on_place(Millis(0), placed(process(2, 1), 1, 10));
     assert_eq!(needed(&kit.pass(0)).len(), 1, "its connection was cut, and is there again");
 }
@@ -285,18 +291,21 @@ fn nothing_is_leased_to_an_owner_whose_node_is_not_there() {
 #[test]
 fn a_bound_demand_is_told_again_and_turns_elsewhere_when_its_node_is_lost() {
     let mut kit = kit(4.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     let to = |node, soft| spec(1.0, SchedulingStrategy::NodeAffinity { node: NodeId(node), soft });
     kit.ask(0, 1, to(2, true), 1);
     kit.ask(0, 2, to(2, false), 1);
     let again = kit.pass(REFRESH_MS);
     assert!(matches!(&again[..], [LocalEffect::Place(NodeId(2), _), LocalEffect::Place(NodeId(2), _)]), "{again:?}");
-    kit.core.on_peer_gone(NodeId(2), &mut kit.effects);
+    kit.core.on_peer_gone(Millis(REFRESH_MS), NodeId(2), &mut kit.effects);
     let effects = kit.pass(REFRESH_MS + 1);
-    assert!(effects
-        .iter()
-        .any(|effect| matches!(effect, LocalEffect::Infeasible(owner, ..) if *owner == process(1, 2))));
     assert_eq!(needed(&effects).len(), 1, "the one that takes another node");
+    let given_up = |effects: &[LocalEffect]| {
+        effects.iter().any(|effect| matches!(effect, LocalEffect::Infeasible(owner, ..) if *owner == process(1, 2)))
+    };
+    assert!(!given_up(&effects), "it may have been cut off only");
+    assert!(kit.core.deadline().is_some_and(|due| due.0 <= REFRESH_MS + LOST_MS_MAX));
+    assert!(given_up(&kit.pass(REFRESH_MS + LOST_MS_MAX)));
 }
 
 #[test]
@@ -314,7 +323,7 @@ fn leases_are_counted_after_a_start_has_failed() {
 #[test]
 fn a_changing_demand_is_told_now_and_then_and_its_end_at_once() {
     let mut kit = kit(1.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     kit.demand(0, 1, 1.0, 100);
     let spills = |effects: &[LocalEffect]| effects.iter().filter(|e| matches!(e, LocalEffect::Spill(_))).count();
     let told: usize = (1..=100).map(|now| spills(&kit.demand(SPILL_AFTER_MS + now, 1, 1.0, 200 - now as u32))).sum();

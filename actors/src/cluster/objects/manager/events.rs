@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actinic_gcs::NodeId;
 use actix::prelude::*;
 
-use super::{ObjectManager, ReservedRoom, SharedView};
+use super::{said, ObjectManager, ReservedRoom, SharedView, StoreError};
 use crate::{
     cluster::{
         local::LocalEvent,
@@ -62,7 +62,32 @@ pub(super) enum For {
 #[rtype(result = "()")]
 pub(super) struct RoomFound {
     pub(super) whom: For,
-    pub(super) room: Result<ReservedRoom, String>,
+    pub(super) room: Result<ReservedRoom, NoRoom>,
+}
+
+/// Why there is no room.
+pub(super) enum NoRoom {
+    /// Too many wait for some; asked for again a moment later.
+    Busy(String),
+    /// All that is in the store is in use, and has been for long.
+    Full(String),
+    /// It will not be otherwise.
+    Never(String),
+}
+
+impl NoRoom {
+    pub(super) fn of(error: &StoreError) -> Self {
+        match error {
+            StoreError::Full { spill: None, .. } => Self::Full(said(error)),
+            error => Self::Never(said(error)),
+        }
+    }
+
+    pub(super) fn why(self) -> String {
+        match self {
+            Self::Busy(why) | Self::Full(why) | Self::Never(why) => why,
+        }
+    }
 }
 
 /// What was asked for is in memory, or cannot be.

@@ -2,14 +2,22 @@
 //!
 //! Owns: asking owners for sources, the streams to each, and putting what has come into the store. Decides nothing.
 
+use std::time::Duration;
+
 use actinic_gcs::NodeId;
 use actix::prelude::*;
 
-use super::{events::ChunkDone, For, ObjectManager, PullEffect, ReservedRoom, Source, StoredId};
+use super::{
+    events::{ChunkDone, NoRoom},
+    For, ObjectManager, PullEffect, ReservedRoom, Source, StoredId,
+};
 use crate::cluster::{
     objects::{pull::core::Chunk, streams::Job, wire::ObjectNews},
     wire::ProcessId,
 };
+
+/// Before room is asked for again where too many ask.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 impl ObjectManager {
     pub(super) fn carry_out_pulls(&mut self, effects: Vec<PullEffect>, ctx: &mut Context<Self>) {
@@ -57,13 +65,20 @@ impl ObjectManager {
     pub(super) fn found_for_pull(
         &mut self,
         (stored, pull): (StoredId, u64),
-        room: Result<ReservedRoom, String>,
+        room: Result<ReservedRoom, NoRoom>,
         ctx: &mut Context<Self>,
     ) {
-        if !self.pulls.awaits_room(stored, pull) {
+        let Some(bytes) = self.pulls.awaits_room(stored, pull) else { return };
+        let pause = match &room {
+            Err(NoRoom::Busy(_)) => Some(BUSY_PAUSE),
+            Err(NoRoom::Full(_)) if self.pulls.waits_on(stored, pull) => Some(Duration::ZERO),
+            _ => None,
+        };
+        if let Some(pause) = pause {
+            ctx.run_later(pause, move |this, ctx| this.reserve(For::Pull(stored, pull), bytes, ctx));
             return;
         }
-        let found = room.map(|room| drop(self.fillings.insert(stored, room.fill())));
+        let found = room.map_err(NoRoom::why).map(|room| drop(self.fillings.insert(stored, room.fill())));
         let mut pulling = Vec::new();
         self.pulls.on_room(stored, pull, found, &mut pulling);
         self.carry_out_pulls(pulling, ctx);

@@ -50,6 +50,9 @@ pub struct Chunk {
     pub bytes: u64,
 }
 
+/// How often a pull may find the store full, each time after it has waited for as long as a put does: five minutes by default.
+pub const FULL_MAX: u32 = 30;
+
 /// What the shell is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PullEffect {
@@ -99,6 +102,8 @@ struct Pull {
     source: Option<NodeId>,
     admitted: bool,
     has_room: bool,
+    /// How often it has found the store full.
+    found_full: u32,
     /// Chunks that nobody fetches yet, by their beginning.
     missing: BTreeSet<u64>,
     under_way: BTreeMap<u64, NodeId>,
@@ -167,6 +172,7 @@ impl PullCore {
             source: None,
             admitted: false,
             has_room: false,
+            found_full: 0,
             missing,
             under_way: BTreeMap::new(),
             failures: 0,
@@ -237,15 +243,26 @@ impl PullCore {
         }
     }
 
-    /// Whether a pull waits for the room that was found for it.
+    /// For how many bytes a pull waits; none where it does not wait for the room that was found.
     #[must_use]
-    pub fn awaits_room(&self, stored: StoredId, pull: u64) -> bool {
-        self.pulls.get(&stored).is_some_and(|of| of.number == pull && of.admitted && !of.has_room)
+    pub fn awaits_room(&self, stored: StoredId, pull: u64) -> Option<u64> {
+        let waits = |of: &&Pull| of.number == pull && of.admitted && !of.has_room;
+        self.pulls.get(&stored).filter(waits).map(|of| of.bytes)
+    }
+
+    /// The store is full, and what is in it is in use: whether the pull waits on. It is held back until others are done, but not
+    /// for ever, since those may wait for it in turn.
+    #[must_use]
+    pub fn waits_on(&mut self, stored: StoredId, pull: u64) -> bool {
+        let waits = self.awaits_room(stored, pull).is_some();
+        let Some(pull) = self.pulls.get_mut(&stored).filter(|_| waits) else { return false };
+        pull.found_full += 1;
+        pull.found_full < FULL_MAX
     }
 
     /// The store's answer.
     pub fn on_room(&mut self, stored: StoredId, pull: u64, found: Result<(), String>, effects: &mut Vec<PullEffect>) {
-        if !self.awaits_room(stored, pull) {
+        if self.awaits_room(stored, pull).is_none() {
             return;
         }
         let Some(pull) = self.pulls.get_mut(&stored) else { return };

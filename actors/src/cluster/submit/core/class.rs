@@ -33,6 +33,8 @@ pub(super) struct Class<T> {
     pub(super) told_elsewhere: u32,
     /// Why none of it will ever run again.
     pub(super) over: Option<&'static str>,
+    /// What is known of why it gets no worker, since it had a lease last.
+    pub(super) hopeless: Option<String>,
     /// Which node was short for it, and of what, since it had a lease last.
     pub(super) short_of: Option<(NodeId, ResourceSet)>,
     /// Whether something has changed since what is wanted was looked at.
@@ -52,6 +54,7 @@ impl<T> Class<T> {
             told: 0,
             told_elsewhere: 0,
             over: None,
+            hopeless: None,
             short_of: None,
             is_touched: false,
         }

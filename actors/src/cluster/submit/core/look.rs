@@ -19,9 +19,10 @@ impl<T: Queued + Clone> SubmitCore<T> {
     #[must_use]
     pub fn explain(&self, class: ClassId) -> Option<String> {
         let of = self.classes.get(&class)?;
+        let hopeless = of.hopeless.as_ref().map_or_else(String::new, |why| format!("; {why}"));
         Some(format!(
-            "it waits for {}: {} tasks of its kind are queued here, {} workers are leased for them, {} are wanted",
-            of.spec.demand,
+            "it waits for {}: {} tasks of its kind are queued here, {} workers are leased for them, {} are wanted{hopeless}",
+            of.spec,
             of.queue.len(),
             of.leases,
             of.told

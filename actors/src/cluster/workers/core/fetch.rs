@@ -30,9 +30,13 @@ impl PoolCore {
         self.want(Some(worker), code, effects);
     }
 
-    /// The executable of a detached actor that this node keeps is not here: it will be wanted though its driver's node be gone.
-    pub fn on_keep(&mut self, code: JobCode, effects: &mut Vec<PoolEffect>) {
-        self.want(None, code, effects);
+    /// The executable of a detached actor that this node keeps, and whether it is here: it will be wanted though its driver's
+    /// node be gone.
+    pub fn on_keep(&mut self, code: JobCode, is_here: bool, effects: &mut Vec<PoolEffect>) {
+        self.keeps.insert(code.exe);
+        if !is_here {
+            self.want(None, code, effects);
+        }
     }
 
     fn want(&mut self, worker: Option<WorkerId>, code: JobCode, effects: &mut Vec<PoolEffect>) {
@@ -75,9 +79,9 @@ impl PoolCore {
         for (_, code) in starts {
             self.workers.retain(|_, worker| worker.job != code.job || worker.phase != Phase::Starting);
             if let Some(job) = self.jobs.get_mut(&code.job) {
-                let waiting = std::mem::take(&mut job.waiting);
-                effects.extend(waiting.into_iter().map(|(lease, _)| PoolEffect::NoWorker(lease, reason.to_owned())));
-                job.hopeless = Some(reason.to_owned());
+                if job.hopeless.is_none() {
+                    job.give_up(code.job, reason, effects);
+                }
             }
         }
     }

@@ -94,7 +94,52 @@ fn a_worker_that_nobody_needs_ends() {
     core.on_time(Millis(IDLE_MS_MAX + 4), &mut effects);
     assert_eq!(take(&core, &mut effects), []);
     core.on_time(Millis(IDLE_MS_MAX + 5), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::AskToEnd(WorkerId(1), 1)]);
+    core.on_may_end(Millis(IDLE_MS_MAX + 6), WorkerId(1), 1, true, &mut effects);
     assert_eq!(take(&core, &mut effects), [PoolEffect::Stop(WorkerId(1))]);
+}
+
+#[test]
+fn a_worker_whose_objects_others_need_stays_and_so_does_one_that_has_something_to_do_again() {
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
+    core.on_need(lease(1), LeaseFor::Tasks, &code(1), &mut effects);
+    core.on_ready(Millis(0), WorkerId(1), &mut effects);
+    core.on_ended(Millis(0), lease(1), &mut effects);
+    take(&core, &mut effects);
+    let mut now = IDLE_MS_MAX;
+    core.on_time(Millis(now), &mut effects);
+    core.on_time(Millis(now + 1), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::AskToEnd(WorkerId(1), 1)], "once");
+    core.on_may_end(Millis(now), WorkerId(1), 1, false, &mut effects);
+    core.on_time(Millis(now + IDLE_MS_MAX - 1), &mut effects);
+    assert_eq!(take(&core, &mut effects), []);
+    now += IDLE_MS_MAX;
+    core.on_time(Millis(now), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::AskToEnd(WorkerId(1), 2)]);
+    // It is leased while it answers, and free again.
+    core.on_need(lease(2), LeaseFor::Tasks, &code(1), &mut effects);
+    core.on_may_end(Millis(now + 1), WorkerId(1), 2, true, &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Assign(lease(2), WorkerId(1))]);
+    core.on_ended(Millis(now + 2), lease(2), &mut effects);
+    core.on_may_end(Millis(now + 3), WorkerId(1), 2, true, &mut effects);
+    assert_eq!(take(&core, &mut effects), []);
+}
+
+#[test]
+fn a_job_whose_workers_failed_may_try_again_later() {
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
+    core.on_need(lease(1), LeaseFor::Tasks, &code(1), &mut effects);
+    (1..=FAILURES_MAX).for_each(|worker| core.on_exit(WorkerId(worker), "no space", &mut effects));
+    let why = format!("{FAILURES_MAX} workers in a row ended before they were ready; the last: no space");
+    let told = take(&core, &mut effects);
+    let last = [PoolEffect::Unfit(JobId(1), why.clone()), PoolEffect::NoWorker(lease(1), why)];
+    assert!(told.ends_with(&last), "{told:?}");
+    (1..UNFIT_LOOKS).for_each(|look| core.on_time(Millis(u64::from(look)), &mut effects));
+    assert_eq!(take(&core, &mut effects), []);
+    core.on_time(Millis(0), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Fit(JobId(1))]);
+    core.on_need(lease(2), LeaseFor::Tasks, &code(1), &mut effects);
+    assert_eq!(started(&take(&core, &mut effects)).len(), 1);
 }
 
 #[test]
@@ -104,7 +149,10 @@ fn a_job_takes_its_workers_with_it() {
     core.on_ready(Millis(0), WorkerId(1), &mut effects);
     take(&core, &mut effects);
     core.on_job_gone(JobId(1), &mut effects);
-    assert_eq!(take(&core, &mut effects), [PoolEffect::Stop(WorkerId(1)), PoolEffect::Stop(WorkerId(2))]);
+    assert_eq!(
+        take(&core, &mut effects),
+        [PoolEffect::Stop(WorkerId(1)), PoolEffect::Stop(WorkerId(2)), PoolEffect::Unused(ExeHash([0; 32]))]
+    );
     core.on_ready(Millis(1), WorkerId(2), &mut effects);
     assert_eq!(take(&core, &mut effects), [PoolEffect::Stop(WorkerId(2))]);
 }
@@ -205,7 +253,10 @@ fn where_the_driver_s_node_itself_lacks_the_executable_and_nobody_else_has_it_it
     assert_eq!(take(&core, &mut effects), [PoolEffect::Fetch(exe, NodeId(3))]);
     core.on_refused(exe, "no such file".to_owned(), &mut effects);
     let told = PoolEffect::NoWorker(lease(1), "it was deleted".to_owned());
-    assert_eq!(take(&core, &mut effects), [PoolEffect::DropPieces(exe), told]);
+    assert_eq!(
+        take(&core, &mut effects),
+        [PoolEffect::DropPieces(exe), PoolEffect::Unfit(JobId(1), "it was deleted".to_owned()), told]
+    );
 }
 
 #[test]
@@ -213,7 +264,7 @@ fn who_keeps_a_detached_actor_has_its_executable_before_anybody_is_lost() {
     let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
     let exe = ExeHash([0; 32]);
     core.on_node(NodeId(2), &mut effects);
-    core.on_keep(code_of(1, NodeId(2)), &mut effects);
+    core.on_keep(code_of(1, NodeId(2)), false, &mut effects);
     assert_eq!(take(&core, &mut effects), [PoolEffect::Fetch(exe, NodeId(2))]);
     // The driver's job is over meanwhile.
     core.on_job_gone(JobId(7), &mut effects);
@@ -230,7 +281,10 @@ fn nobody_s_executable_is_not_fetched_on() {
     core.on_need(lease(1), LeaseFor::Tasks, &code_of(1, NodeId(2)), &mut effects);
     start_without_code(&mut core, &mut effects);
     core.on_job_gone(JobId(1), &mut effects);
-    assert_eq!(take(&core, &mut effects), [PoolEffect::Stop(WorkerId(1)), PoolEffect::DropPieces(exe)]);
+    assert_eq!(
+        take(&core, &mut effects),
+        [PoolEffect::Stop(WorkerId(1)), PoolEffect::DropPieces(exe), PoolEffect::Unused(exe)]
+    );
     core.on_piece(exe, &mut effects);
     assert_eq!(take(&core, &mut effects), []);
 }
@@ -247,7 +301,11 @@ fn an_executable_that_cannot_be_had_leaves_no_lease_waiting() {
     let why = || "the disk is full".to_owned();
     assert_eq!(
         take(&core, &mut effects),
-        [PoolEffect::NoWorker(lease(1), why()), PoolEffect::NoWorker(lease(2), why())]
+        [
+            PoolEffect::Unfit(JobId(1), why()),
+            PoolEffect::NoWorker(lease(1), why()),
+            PoolEffect::NoWorker(lease(2), why())
+        ]
     );
     assert!(core.is_empty());
 }

@@ -74,7 +74,7 @@ fn a_demand_for_a_group_is_granted_in_its_bundle_only() {
 #[test]
 fn a_demand_for_a_bundle_on_another_node_goes_there_by_name() {
     let mut kit = kit(4.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     kit.locate();
     let effects = kit.ask_in(0, Some(1), 3);
     assert!(matches!(&effects[..], [LocalEffect::Place(NodeId(2), placed)] if placed.want == 3), "{effects:?}");
@@ -100,7 +100,7 @@ fn groups_go_with_the_node_that_has_placed_them() {
     let mut kit = kit(4.0);
     assert!(kit.prepare(0, &[(0, 1.0)]));
     kit.group(0, GroupFrame::Commit(GROUP));
-    kit.core.on_peer_gone(HOME, &mut kit.effects);
+    kit.core.on_peer_gone(Millis(0), HOME, &mut kit.effects);
     assert_eq!(kit.free(), 4.0);
 }
 

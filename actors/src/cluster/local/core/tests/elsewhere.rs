@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn a_demand_whose_inputs_are_elsewhere_goes_there_at_once_and_is_served_here_if_that_takes_long() {
     let mut kit = kit(4.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     kit.work = Work { tasks: 1, task_us: 10, inputs: InputBytes::new(100 << 20, [(NodeId(2), 100 << 20)]) };
     let effects = kit.demand(0, 1, 1.0, 1);
     assert!(matches!(&effects[..], [LocalEffect::Spill(spilled)] if spilled.work.inputs.at(NodeId(2)) == 100 << 20));
@@ -18,7 +18,7 @@ fn a_demand_whose_inputs_are_elsewhere_goes_there_at_once_and_is_served_here_if_
 #[test]
 fn what_inputs_weigh_is_how_long_they_would_be_on_their_way() {
     let mut kit = kit(4.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     kit.work = Work { tasks: 1, task_us: 10, inputs: InputBytes::new(600_000, [(NodeId(2), 600_000)]) };
     assert_eq!(
         needed(&kit.demand(0, 1, 1.0, 1)).len(),
@@ -33,7 +33,7 @@ fn what_inputs_weigh_is_how_long_they_would_be_on_their_way() {
 #[test]
 fn inputs_on_a_node_of_the_same_machine_are_as_good_as_here() {
     let mut kit = kit(4.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     kit.core.on_neighbour(NodeId(2));
     kit.work.inputs = InputBytes::new(100 << 20, [(NodeId(2), 100 << 20)]);
     assert_eq!(needed(&kit.demand(0, 1, 1.0, 1)).len(), 1);
@@ -42,7 +42,7 @@ fn inputs_on_a_node_of_the_same_machine_are_as_good_as_here() {
 #[test]
 fn inputs_on_a_node_that_is_gone_hold_nobody_up() {
     let mut kit = kit(4.0);
-    kit.core.on_peer(NodeId(3));
+    kit.peer(3);
     kit.work.inputs = InputBytes::new(100 << 20, [(NodeId(2), 100 << 20)]);
     assert_eq!(needed(&kit.demand(0, 1, 1.0, 1)).len(), 1);
 }
@@ -50,7 +50,7 @@ fn inputs_on_a_node_that_is_gone_hold_nobody_up() {
 #[test]
 fn what_others_have_granted_is_not_granted_here_again() {
     let mut kit = kit(4.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     kit.elsewhere = 2;
     let effects = kit.demand(0, 1, 1.0, 3);
     assert_eq!(needed(&effects).len(), 1);
@@ -61,7 +61,7 @@ fn labels_that_do_not_fit_send_a_demand_elsewhere() {
     let mut kit = kit(4.0);
     kit.core = LocalCore::new(NodeId(1), NodeResources::new(ResourceSet::new().with(CPU, 4.0)))
         .with_labels([("zone".to_owned(), "a".to_owned())].into());
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     let labelled = |text: &str| ClassSpec {
         labels: LabelSelector::default().with("zone", text),
         ..spec(1.0, SchedulingStrategy::Default)

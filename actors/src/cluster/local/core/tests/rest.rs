@@ -14,7 +14,7 @@ fn place(kit: &mut Kit, now: u64, class: u32, want: u32) {
 #[test]
 fn ten_thousand_actors_at_rest_are_not_looked_at_and_wake_nobody() {
     let mut kit = kit(4.0);
-    kit.core.on_peer(NodeId(2));
+    kit.peer(2);
     for class in 0..10_000 {
         place(&mut kit, 0, class, 1);
     }
