@@ -10,7 +10,7 @@ mod role;
 pub use actinic_actors::cluster::{
     core_worker::{ask, node_of, ConnectError},
     folder::{find, Found, NodeCard},
-    node::{NodeError, NodeSettings, NodeTls},
+    node::{own_address, Misadvertised, NodeError, NodeSettings, NodeTls},
     objects::wire::ObjectFigures,
     wire::{Caller, ClusterStatus, GcsStatus, NodeStatus},
 };

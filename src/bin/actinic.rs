@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use actinic::cluster::{
-    ask, find, node_of, spawn_node, Caller, ClusterStatus, Found, GcsStatus, NodeSettings, NodeTls, TlsFiles,
+    ask, find, node_of, spawn_node, Caller, ClusterStatus, Found, GcsStatus, NodeCard, NodeSettings, NodeTls, TlsFiles,
 };
 use clap::{Args, Parser, Subcommand};
 
@@ -50,10 +50,12 @@ struct Start {
     /// Its key (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_ca")]
     tls_key: Option<PathBuf>,
-    /// Where this node listens for others.
-    #[arg(long, default_value = "127.0.0.1:0", value_name = "IP:PORT")]
-    listen: SocketAddr,
-    /// Under which address others reach it, if that is another one.
+    /// Where this node listens for others. Unless given, on loopback (127.0.0.1:0), or, where it joins a node of another
+    /// machine, on this machine's own address on the way there, at any port that is free.
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+    /// Under which address others reach it, if that is another one. One that listens on 0.0.0.0 is reached at this machine's
+    /// address on the way to those that it joins, or of its default route, unless this says otherwise.
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
     /// CPUs; those of the machine unless given.
@@ -134,11 +136,15 @@ fn begin(start: Start) -> Outcome {
         }
         _ => None,
     };
+    let listen = match start.listen {
+        Some(listen) => listen,
+        None => NodeSettings::listen_by_default(start.join.as_deref())?,
+    };
     let settings = NodeSettings {
         join: start.join,
         token,
         tls: NodeTls { always: start.tls, files },
-        listen: start.listen,
+        listen,
         advertise: start.advertise,
         resources,
         labels: start.label.into_iter().collect(),
@@ -155,20 +161,29 @@ fn begin(start: Start) -> Outcome {
     std::mem::forget(node);
     println!("node {} runs at {} (process {}, log {})", &card.node[..8], card.address, card.pid, log.display());
     if card.is_head {
-        println!();
-        println!("run a program on it:   ACTINIC_ADDRESS={} cargo run --example quickstart", card.address);
-        println!("add a node here:       actinic start --join {}", card.address);
-        match card.token.as_str() {
-            "" => println!(
-                "add one elsewhere:     actinic start --join {} --tls-ca .. --tls-cert .. --tls-key ..",
-                card.address
-            ),
-            token => println!("add one elsewhere:     ACTINIC_TOKEN={token} actinic start --join {}", card.address),
-        }
-        println!("see it:                actinic status");
-        println!("end it:                actinic stop");
+        advise(&card);
     }
     Ok(())
+}
+
+/// What one may do with a cluster that has just begun.
+fn advise(card: &NodeCard) {
+    let address = &card.address;
+    println!();
+    println!("run a program on it:   ACTINIC_ADDRESS={address} cargo run --example quickstart");
+    println!("add a node here:       actinic start --join {address}");
+    let is_local = address.parse().is_ok_and(|at: SocketAddr| at.ip().to_canonical().is_loopback());
+    match card.token.as_str() {
+        _ if is_local => {
+            let own =
+                actinic::cluster::own_address().map_or("IP:0".to_owned(), |ip| SocketAddr::new(ip, 0).to_string());
+            println!("for nodes elsewhere:   actinic stop; actinic start --head --listen {own}");
+        }
+        "" => println!("add one elsewhere:     actinic start --join {address} --tls-ca .. --tls-cert .. --tls-key .."),
+        token => println!("add one elsewhere:     ACTINIC_TOKEN={token} actinic start --join {address}"),
+    }
+    println!("see it:                actinic status");
+    println!("end it:                actinic stop");
 }
 
 /// A path that a process with another working directory understands.

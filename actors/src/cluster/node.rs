@@ -7,7 +7,9 @@
 //! Invariants: a node that cannot start says why and leaves nothing; one that ends takes its workers with it; one that was
 //! declared dead ends itself.
 
+mod address;
 mod detect;
+mod error;
 mod facts;
 mod fence;
 mod gate;
@@ -15,12 +17,13 @@ mod group;
 mod members;
 mod memory;
 mod peers;
+mod settings;
 mod trust;
 
 use std::{
     collections::BTreeMap,
     io,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     path::PathBuf,
     sync::{
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -32,11 +35,18 @@ use std::{
 use actinic_gcs::{spec::NodeSpec, JobId, Millis, NodeId, WorkerId};
 use actix::prelude::*;
 use parking_lot::{Mutex, RwLock};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use self::detect::fresh_id;
-pub use self::{detect::machine_memory, facts::Facts, group::GroupRow, trust::NodeTls};
+pub use self::{
+    address::{own_address, Misadvertised},
+    detect::machine_memory,
+    error::NodeError,
+    facts::Facts,
+    group::GroupRow,
+    settings::NodeSettings,
+    trust::NodeTls,
+};
 use super::{
     actors::{ActorEvent, ActorManager},
     executable::ExeStore,
@@ -49,81 +59,10 @@ use super::{
     wire::{Doors, JobCode, NodeFrame, ProcessId},
     workers::{PoolEvent, WorkerPool},
 };
-use crate::gcs_net::{tls::TlsFiles, GcsServer, Membership, NetError, NetLimits, RemoteGcs, ServerConfig, ServerError};
+use crate::gcs_net::{tls::TlsFiles, GcsServer, Membership, NetLimits, RemoteGcs, ServerConfig};
 
 /// Numbers of drivers begin here; those of workers are below.
 const FIRST_DRIVER: u32 = 1 << 31;
-
-/// How a node is set up.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct NodeSettings {
-    /// Where any node of the cluster is reached, or several, separated by commas; none where this is the head.
-    pub join: Option<String>,
-    /// The cluster's token; a head that is given none makes one.
-    pub token: Option<String>,
-    /// How its connections are encrypted.
-    #[serde(default)]
-    pub tls: NodeTls,
-    /// Where it listens; port 0 for any that is free.
-    pub listen: SocketAddr,
-    /// Under which address others reach it, if not the one where it listens.
-    pub advertise: Option<String>,
-    /// What it has; what is not named is detected.
-    pub resources: BTreeMap<String, f64>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Where the node's replicas of the control store are kept; none for a folder that ends with the node.
-    pub gcs_folder: Option<PathBuf>,
-    /// How many replicas the control store of a new cluster is to have, as soon as there are nodes enough; an odd number.
-    pub gcs_replicas: u32,
-    /// Which part of the memory that this machine, or the node's cgroup, has may be in use before a worker is killed for it;
-    /// from 0 to 1.
-    pub memory_threshold: f64,
-    /// Whether it ends when its standard input does.
-    pub attached: bool,
-    /// Whether it treats nodes of the same machine as if they were on others: for tests and benches of the network.
-    pub apart: bool,
-}
-
-/// Why a node cannot start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NodeError {
-    /// The listener or the control store.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// The head.
-    #[error(transparent)]
-    Net(#[from] NetError),
-    /// The address cannot be had.
-    #[error("cannot listen on {address}: {source}; is another node or program using it?")]
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The node's folder.
-    #[error("the node's folder cannot be used: {0}")]
-    Folder(#[from] io::Error),
-    /// The object store.
-    #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
-    /// The control store refuses the node.
-    #[error("the cluster does not take this node: {0}")]
-    Refused(String),
-    /// The node has ended itself.
-    #[error("the node has ended itself: {0}")]
-    Fenced(String),
-    /// A head whose cluster cannot be found out.
-    #[error("{address} is no node of a cluster: {why}")]
-    NoCluster {
-        /// Which address.
-        address: String,
-        /// What it said.
-        why: String,
-    },
-}
 
 /// What all parts of a node know.
 pub struct NodeShared {
@@ -253,7 +192,7 @@ impl NodeShared {
     #[must_use]
     pub fn host_of_doors(&self) -> Option<String> {
         let (host, _) = self.card.address.rsplit_once(':').filter(|_| !self.forwarded)?;
-        Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_owned())
+        Some(address::bare(host).to_owned())
     }
 
     /// A worker says where others reach it.
@@ -351,11 +290,12 @@ pub fn run(settings: NodeSettings, ready: impl FnOnce(&NodeCard)) -> Result<(), 
 
 /// What is there before any actor is: errors here are errors of the start.
 fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>), NodeError> {
+    address::check(&settings)?;
     let id = fresh_id();
     let listen = settings.listen;
     let listener = TcpListener::bind(listen).map_err(|source| NodeError::Listen { address: listen, source })?;
     let bound = listener.local_addr()?;
-    let address = settings.advertise.clone().unwrap_or_else(|| bound.to_string());
+    let address = address::advertised(&settings, bound)?;
     let is_head = settings.join.is_none();
     let head = settings.join.clone().unwrap_or_else(|| address.clone());
     let folder = NodeFolder::make(NodeId(id))?;
@@ -363,6 +303,7 @@ fn assemble(settings: NodeSettings) -> Result<(Arc<NodeShared>, Arc<GcsServer>),
         None => trust::found(&settings, id, (bound, &address), folder.path())?,
         Some(nodes) => trust::join(&settings, nodes)?,
     };
+    address::check_reach(&settings, given.iter().flatten().map(String::as_str))?;
     let cluster = membership.cluster;
     let gcs_folder = settings.gcs_folder.clone().unwrap_or_else(|| folder.path().join("gcs"));
     let first = is_head.then(|| group::first(&settings, cluster, NodeId(id), &address, folder.path().join("gcs")));

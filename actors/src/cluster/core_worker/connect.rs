@@ -29,8 +29,9 @@ const WELCOME_MAX: Duration = Duration::from_secs(60);
 pub enum ConnectError {
     /// No node runs here.
     #[error(
-        "no node of the cluster {address} runs on this machine; start one with `actinic start --join {address}`, or a \
-         cluster of one with `actinic start --head`{here}"
+        "no node of the cluster {address} runs on this machine; start one with `actinic start --join {address}` (with the \
+         cluster's token in ACTINIC_TOKEN, which `actinic token` prints where a node runs), or a cluster of one with \
+         `actinic start --head`{here}"
     )]
     NoNode {
         /// Which cluster was asked for.
