@@ -19,6 +19,6 @@ pub use actinic_actors::gcs_net::tls::TlsFiles;
 
 pub(crate) use self::role::functions;
 pub use self::{
-    local::{spawn_node, Cluster, ClusterBuilder, ClusterError, LocalNode, MEMORY_THRESHOLD},
+    local::{run_node, spawn_node, Cluster, ClusterBuilder, ClusterError, LocalNode, MEMORY_THRESHOLD},
     role::play_role,
 };

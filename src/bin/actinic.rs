@@ -1,11 +1,19 @@
 //! The `actinic` command: starts, stops and shows the nodes of a cluster.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use actinic::cluster::{
-    ask, find, node_of, spawn_node, Caller, ClusterStatus, Found, GcsStatus, NodeCard, NodeSettings, NodeTls, TlsFiles,
+    ask, find, node_of, run_node, spawn_node, Caller, ClusterStatus, Found, GcsStatus, NodeCard, NodeSettings, NodeTls,
+    TlsFiles,
 };
 use clap::{Args, Parser, Subcommand};
+
+/// Prints a line, whether or not somebody still reads: `actinic status | head -1` is no mistake.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
 
 /// Nodes of an Actinic cluster.
 #[derive(Parser)]
@@ -58,7 +66,7 @@ struct Start {
     /// address on the way to those that it joins, or of its default route, unless this says otherwise.
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
-    /// CPUs; those of the machine unless given.
+    /// CPUs; those that this process may use unless given.
     #[arg(long)]
     num_cpus: Option<f64>,
     /// GPUs; none unless given.
@@ -67,7 +75,8 @@ struct Start {
     /// A resource of your own; may be given several times.
     #[arg(long, value_name = "NAME=UNITS", value_parser = named::<f64>)]
     resource: Vec<(String, f64)>,
-    /// A label, by which tasks and actors choose their node; several with commas, or given several times.
+    /// A label, by which tasks and actors choose their node; several with commas, or given several times. Every node has
+    /// `host`, `arch` and `os` unless given.
     #[arg(long, visible_alias = "labels", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = named::<String>)]
     label: Vec<(String, String)>,
     /// Keeps the node's replicas of the control store in this folder.
@@ -77,6 +86,10 @@ struct Start {
     /// may be lost; of five, any two.
     #[arg(long, default_value = "3", value_name = "N", value_parser = odd, conflicts_with = "join")]
     gcs_replicas: u32,
+    /// Runs the node in the foreground, until `actinic stop`, Ctrl-C or SIGTERM; else it goes on without this command, in a
+    /// session of its own.
+    #[arg(long)]
+    block: bool,
     /// Which part of the machine's (or cgroup's) memory may be in use before a worker is killed for it.
     #[arg(long, default_value = "0.95", env = "ACTINIC_MEMORY_THRESHOLD", value_name = "0..1", value_parser = part)]
     memory_threshold: f64,
@@ -154,36 +167,44 @@ fn begin(start: Start) -> Outcome {
         attached: false,
         apart: false,
     };
+    if start.block {
+        tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+        return Ok(run_node(settings, |card| tell(card, "its log comes here"))?);
+    }
     let log = std::env::temp_dir().join(format!("actinic-node-{}.log", std::process::id()));
     let node = spawn_node(settings, Some(&log)).map_err(|error| format!("{error}\n(its log: {})", log.display()))?;
-    let card = node.card.clone();
+    tell(&node.card, &format!("log {}", log.display()));
     // It goes on without this command.
     std::mem::forget(node);
-    println!("node {} runs at {} (process {}, log {})", &card.node[..8], card.address, card.pid, log.display());
-    if card.is_head {
-        advise(&card);
-    }
     Ok(())
+}
+
+/// Says that a node runs.
+fn tell(card: &NodeCard, log: &str) {
+    say!("node {} runs at {} (process {}, {log})", &card.node[..8], card.address, card.pid);
+    if card.is_head {
+        advise(card);
+    }
 }
 
 /// What one may do with a cluster that has just begun.
 fn advise(card: &NodeCard) {
     let address = &card.address;
-    println!();
-    println!("run a program on it:   ACTINIC_ADDRESS={address} cargo run --example quickstart");
-    println!("add a node here:       actinic start --join {address}");
+    say!();
+    say!("run a program on it:   ACTINIC_ADDRESS={address} cargo run --example quickstart");
+    say!("add a node here:       actinic start --join {address}");
     let is_local = address.parse().is_ok_and(|at: SocketAddr| at.ip().to_canonical().is_loopback());
     match card.token.as_str() {
         _ if is_local => {
             let own =
                 actinic::cluster::own_address().map_or("IP:0".to_owned(), |ip| SocketAddr::new(ip, 0).to_string());
-            println!("for nodes elsewhere:   actinic stop; actinic start --head --listen {own}");
+            say!("for nodes elsewhere:   actinic stop; actinic start --head --listen {own}");
         }
-        "" => println!("add one elsewhere:     actinic start --join {address} --tls-ca .. --tls-cert .. --tls-key .."),
-        token => println!("add one elsewhere:     ACTINIC_TOKEN={token} actinic start --join {address}"),
+        "" => say!("add one elsewhere:     actinic start --join {address} --tls-ca .. --tls-cert .. --tls-key .."),
+        token => say!("add one elsewhere:     ACTINIC_TOKEN={token} actinic start --join {address}"),
     }
-    println!("see it:                actinic status");
-    println!("end it:                actinic stop");
+    say!("see it:                actinic status");
+    say!("end it:                actinic stop");
 }
 
 /// A path that a process with another working directory understands.
@@ -197,26 +218,26 @@ fn token() -> Outcome {
     if found.card.token.is_empty() {
         return Err("this cluster has no token: its nodes are known by their certificates (--tls-ca)".into());
     }
-    println!("{}", found.card.token);
+    say!("{}", found.card.token);
     Ok(())
 }
 
 fn stop() -> Outcome {
     let nodes = find()?;
     if nodes.is_empty() {
-        println!("no node runs here");
+        say!("no node runs here");
         return Ok(());
     }
     // Heads last, so that the others can say goodbye.
     for found in nodes.iter().rev() {
         match ask(found, Caller::Stop) {
-            Ok(_) => println!("node {} is ending", &found.card.node[..8]),
-            Err(error) => println!("node {}: {error}", &found.card.node[..8]),
+            Ok(_) => say!("node {} is ending", &found.card.node[..8]),
+            Err(error) => say!("node {}: {error}", &found.card.node[..8]),
         }
     }
     for _ in 0..100 {
         if find()?.is_empty() {
-            println!("all nodes have ended");
+            say!("all nodes have ended");
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(50));
@@ -228,7 +249,7 @@ fn stop() -> Outcome {
 fn status() -> Outcome {
     let nodes = find()?;
     let Some(found) = nodes.first() else {
-        println!("no node runs here; `actinic start --head` begins a cluster");
+        say!("no node runs here; `actinic start --head` begins a cluster");
         return Ok(());
     };
     let status = ask(found, Caller::Status)?;
@@ -237,9 +258,9 @@ fn status() -> Outcome {
 }
 
 fn show(found: &Found, status: &ClusterStatus) {
-    println!("cluster {} with its head at {}", &found.card.cluster[..8], found.card.head);
-    println!();
-    println!("{:<10} {:<22} {:<16} {:>8}  free / all", "node", "address", "host", "workers");
+    say!("cluster {} with its head at {}", &found.card.cluster[..8], found.card.head);
+    say!();
+    say!("{:<10} {:<22} {:<16} {:>8}  free / all", "node", "address", "host", "workers");
     for node in &status.nodes {
         let id = node.spec.id.to_string();
         let resources: Vec<String> = node
@@ -253,7 +274,7 @@ fn show(found: &Found, status: &ClusterStatus) {
             })
             .collect();
         let head = if node.spec.head { "*" } else { "" };
-        println!(
+        say!(
             "{:<10} {:<22} {:<16} {:>8}  {}",
             format!("{}{head}", &id[..8]),
             node.spec.address,
@@ -261,26 +282,30 @@ fn show(found: &Found, status: &ClusterStatus) {
             node.load.workers,
             resources.join(", ")
         );
+        let labels: Vec<String> = node.spec.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        if !labels.is_empty() {
+            say!("{:<10} labels: {}", "", labels.join(", "));
+        }
     }
     show_gcs(&status.gcs);
     if !status.jobs.is_empty() {
         let jobs: Vec<String> = status.jobs.iter().map(|job| job.0.to_string()).collect();
-        println!("\njobs with a driver here: {}", jobs.join(", "));
+        say!("\njobs with a driver here: {}", jobs.join(", "));
     }
     if !status.waiting.is_empty() {
-        println!("\nwaiting:");
-        status.waiting.iter().for_each(|waiting| println!("  {waiting}"));
+        say!("\nwaiting:");
+        status.waiting.iter().for_each(|waiting| say!("  {waiting}"));
     }
 }
 
 fn show_gcs(gcs: &GcsStatus) {
-    println!();
+    say!();
     for replicas in &gcs.shards {
         let all: Vec<String> = replicas
             .iter()
             .map(|(address, lives)| format!("{address}{}", if *lives { "" } else { " (lost)" }))
             .collect();
-        println!("control store: {} of {} replicas: {}", replicas.len(), gcs.wanted, all.join(", "));
+        say!("control store: {} of {} replicas: {}", replicas.len(), gcs.wanted, all.join(", "));
     }
     let survived = match (gcs.survives_a_machine, gcs.survives_a_node) {
         (true, _) => "the loss of any one machine would be survived".to_owned(),
@@ -296,7 +321,7 @@ fn show_gcs(gcs: &GcsStatus) {
             format!("the loss of a node would not be survived yet; it takes {} nodes that live", gcs.wanted)
         }
     };
-    println!("{survived}");
+    say!("{survived}");
 }
 
 fn gib(bytes: f64) -> f64 {

@@ -13,7 +13,7 @@ use std::{
 
 use actinic_actors::cluster::{
     folder::NodeCard,
-    node::{NodeSettings, NodeTls},
+    node::{self, NodeError, NodeSettings, NodeTls},
     workers::{Role, ROLE},
 };
 
@@ -231,7 +231,17 @@ impl Drop for Cluster {
     }
 }
 
-/// Starts a node out of this executable and waits until it can be used. Its log goes to `log`, else to standard error.
+/// Runs a node in this very process until it is told to end, by `actinic stop`, SIGTERM or SIGINT; `ready` is told once it can
+/// be used.
+///
+/// # Errors
+/// [`NodeError`].
+pub fn run_node(settings: NodeSettings, ready: impl FnOnce(&NodeCard)) -> Result<(), NodeError> {
+    node::run_in_session(settings, ready)
+}
+
+/// Starts a node out of this executable and waits until it can be used. It ends with this process if it is attached, and is in
+/// a session of its own if not. Its log goes to `log`, else to standard error.
 ///
 /// # Errors
 /// [`ClusterError`].

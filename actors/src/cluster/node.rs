@@ -35,7 +35,10 @@ use std::{
 use actinic_gcs::{spec::NodeSpec, JobId, Millis, NodeId, WorkerId};
 use actix::prelude::*;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
+use tokio::{
+    signal::unix::{signal, SignalKind},
+    sync::Notify,
+};
 
 use self::detect::fresh_id;
 pub use self::{
@@ -270,11 +273,24 @@ impl NodeShared {
     }
 }
 
-/// Runs a node until it is told to end; `ready` is told once it can be used.
+/// Runs a node until it is told to end; `ready` is told once it can be used. One that is not attached to whoever started it
+/// leaves their session, so that what is typed at their terminal does not concern it.
 ///
 /// # Errors
 /// [`NodeError`]: nothing is left of it.
 pub fn run(settings: NodeSettings, ready: impl FnOnce(&NodeCard)) -> Result<(), NodeError> {
+    if !settings.attached {
+        // It fails for the leader of a group only, whom nothing typed elsewhere concerns.
+        let _ = rustix::process::setsid();
+    }
+    run_in_session(settings, ready)
+}
+
+/// As [`run`], in the session in which it was called.
+///
+/// # Errors
+/// [`NodeError`]: nothing is left of it.
+pub fn run_in_session(settings: NodeSettings, ready: impl FnOnce(&NodeCard)) -> Result<(), NodeError> {
     let (shared, server) = assemble(settings.clone())?;
     let system = System::new();
     let ended = system.block_on(serve(shared.clone(), &settings, ready));
@@ -370,6 +386,9 @@ async fn serve(
     settings: &NodeSettings,
     ready: impl FnOnce(&NodeCard),
 ) -> Result<(), NodeError> {
+    // First: who is asked to end while it starts ends in good order.
+    let mut asked = signal(SignalKind::terminate()).map_err(NodeError::Folder)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(NodeError::Folder)?;
     let (scheduling, processes, bulk) = (Arbiter::new(), Arbiter::new(), Arbiter::new());
     let config = store_config(Some(shared.spec.object_store_bytes as f64));
     let objects = ObjectManager::new(shared.clone(), config)?;
@@ -392,11 +411,10 @@ async fn serve(
     members::acquainted(&shared).await;
     shared.folder.publish(&shared.card)?;
     ready(&shared.card);
-    let mut asked =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(NodeError::Folder)?;
     tokio::select! {
         () = shared.stop.notified() => tracing::info!("the node was told to end"),
         _ = asked.recv() => tracing::info!("the node was asked to end (SIGTERM)"),
+        _ = interrupted.recv() => tracing::info!("the node was asked to end (SIGINT)"),
         () = input_closed(settings.attached) => tracing::info!("the node ends with whoever started it"),
     }
     fence.abort();
