@@ -1,9 +1,9 @@
 //! What a node finds out about itself.
 //!
-//! Owns: what it says of itself, the machine's memory, and what is drawn at random. Invariant: what the settings say goes
+//! Owns: what it says of itself, its labels, the machine's memory, and what is drawn at random. Invariant: what the settings say goes
 //! before what is detected.
 
-use std::{io, time::Instant};
+use std::{collections::BTreeMap, io, time::Instant};
 
 use actinic_gcs::{
     resources::{CPU, GPU, MEMORY},
@@ -35,19 +35,28 @@ pub(super) fn spec(settings: &NodeSettings, id: NodeId, address: &str) -> NodeSp
         hostname: crate::gcs_client::hostname(),
         head: settings.join.is_none(),
         resources,
-        labels: settings.labels.clone(),
+        labels: labels(&settings.labels),
         object_store_bytes: store_config(settings.resources.get(OBJECT_STORE_MEMORY).copied()).capacity_bytes as u64,
         shared_memory: if settings.apart { None } else { crate::store::shared_memory() },
     }
 }
 
-/// Bytes of memory of this machine; 1 GiB where that cannot be told.
+/// Bytes of memory of this machine, or of the cgroup that this process is in; 1 GiB where that cannot be told.
 #[must_use]
 pub fn machine_memory() -> u64 {
-    let read = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = read.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    kib.map_or(1 << 30, |kib| kib * 1024)
+    super::memory::bound_bytes().unwrap_or(1 << 30)
+}
+
+/// Labels that every node has, unless its settings say otherwise: its host's name, and what runs there.
+fn labels(given: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let detected = [
+        ("host", crate::gcs_client::hostname()),
+        ("arch", std::env::consts::ARCH.to_owned()),
+        ("os", std::env::consts::OS.to_owned()),
+    ];
+    let mut labels: BTreeMap<_, _> = detected.map(|(key, value)| (key.to_owned(), value)).into();
+    labels.extend(given.clone());
+    labels
 }
 
 /// A number that nobody else has.
@@ -64,5 +73,21 @@ pub(super) fn fresh_token() -> String {
     match read {
         Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
         Err(_) => format!("{:032x}{:032x}", fresh_id(), fresh_id()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_has_labels_of_its_own_accord_and_those_that_are_given_win() {
+        let found = labels(&BTreeMap::new());
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["arch", "host", "os"]);
+        assert_eq!(found["arch"], std::env::consts::ARCH);
+        let given = [("host", "rack-7"), ("zone", "b")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let labels = labels(&given.into());
+        assert_eq!((labels["host"].as_str(), labels["zone"].as_str()), ("rack-7", "b"));
+        assert_eq!(labels["os"], found["os"]);
     }
 }

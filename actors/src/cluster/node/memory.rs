@@ -60,6 +60,11 @@ fn tightest() -> Memory {
     all.max_by(|a, b| a.part().total_cmp(&b.part())).unwrap_or_default()
 }
 
+/// Bytes that this process and its children can have: those of the machine, or of a cgroup around it that allows less.
+pub(super) fn bound_bytes() -> Option<u64> {
+    cgroups().into_iter().chain(machine()).map(|memory| memory.total).min()
+}
+
 fn machine() -> Option<Memory> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let bytes = |name: &str| {
@@ -100,4 +105,24 @@ fn around(root: &str, path: &str, [bound, usage, reclaimable]: Files) -> Vec<Mem
     };
     let whole = Path::new(root).join(path.trim_start_matches('/'));
     whole.ancestors().take_while(|folder| folder.starts_with(root)).filter_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_s_bound_counts_wherever_above_it_stands() {
+        let root = tempfile::tempdir().unwrap();
+        let inner = root.path().join("pod/container");
+        fs::create_dir_all(&inner).unwrap();
+        for (folder, bound) in [(inner.parent().unwrap(), "1073741824\n"), (inner.as_path(), "max\n")] {
+            fs::write(folder.join("memory.max"), bound).unwrap();
+            fs::write(folder.join("memory.current"), "1000\n").unwrap();
+            fs::write(folder.join("memory.stat"), "anon 5\ninactive_file 400\n").unwrap();
+        }
+        let found = around(root.path().to_str().unwrap(), "/pod/container", VERSION_2);
+        assert_eq!(found, [Memory { used: 600, total: 1 << 30 }]);
+        assert!(bound_bytes() <= machine().map(|memory| memory.total));
+    }
 }
