@@ -22,7 +22,7 @@ pub enum Misadvertised {
     Form,
     /// Its port is 0.
     Port,
-    /// Its host is 0.0.0.0 or [::].
+    /// Its host is `0.0.0.0` or `[::]`.
     Host,
 }
 

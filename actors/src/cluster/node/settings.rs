@@ -20,7 +20,7 @@ pub struct NodeSettings {
     pub tls: NodeTls,
     /// Where it listens; port 0 for any that is free. [`NodeSettings::listen_by_default`] is right where nothing is said.
     pub listen: SocketAddr,
-    /// Under which address others reach it, if not the one where it listens. One that listens on 0.0.0.0 or [::] is reached
+    /// Under which address others reach it, if not the one where it listens. One that listens on `0.0.0.0` or `[::]` is reached
     /// at this machine's address on the way to those that it joins, or of its default route, unless told otherwise.
     pub advertise: Option<String>,
     /// What it has; what is not named is detected.
