@@ -2,16 +2,17 @@
 //!
 //! ```text
 //! fetcher ── stored (node 16 bytes, serial 8), first byte 8, bytes 8 ──►      all little-endian
-//!         ◄── 0, the bytes                        or 1: not here ── source
+//!         ◄── 0, the bytes      or 1: not here, or 2: more than a chunk ── source
 //! ```
 //!
 //! Owns: the connections, of which a node has [`STREAMS`] to each node that it fetches from, and carrying chunks. Decides
 //! nothing. Invariants: bytes go from shared memory to the socket and from the socket to shared memory, without a copy between;
 //! what has come is what was sent, which the encryption proves of each record where a machine is left; one who takes or gives nothing for [`STALL`] is hung up on; every chunk that was
-//! asked for is answered once.
+//! asked for is answered once; nobody is given more than a chunk at once, however much he asks for.
 
 use std::{
     io,
+    ops::Range,
     sync::{
         atomic::{AtomicU64, Ordering},
         Arc,
@@ -27,7 +28,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{pull::core::Chunk, wire::StoredId};
+use super::{
+    pull::core::{Chunk, CHUNK_BYTES},
+    wire::StoredId,
+};
 use crate::{
     gcs_net::{
         handshake,
@@ -46,7 +50,13 @@ const IDLE: Duration = Duration::from_secs(60);
 const CALL_MAX: Duration = Duration::from_secs(3);
 /// After a chunk that could not be fetched.
 const PAUSE: Duration = Duration::from_millis(100);
-const ASK_BYTES: usize = 40;
+pub(crate) const ASK_BYTES: usize = 40;
+/// The bytes follow.
+const HERE: u8 = 0;
+/// The object, or what was asked for of it, is not here.
+const NOT_HERE: u8 = 1;
+/// More was asked for than is given at once.
+const TOO_MUCH: u8 = 2;
 /// Bytes in whose time one who stalls is noticed.
 const STEP_BYTES: usize = 1 << 20;
 
@@ -158,23 +168,60 @@ impl Stream {
     }
 }
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ask {
+    stored: StoredId,
+    offset: u64,
+    bytes: u64,
+}
+
+impl Ask {
+    pub(crate) fn encoded(self) -> [u8; ASK_BYTES] {
+        let mut ask = [0; ASK_BYTES];
+        ask[..16].copy_from_slice(&self.stored.node.0.to_le_bytes());
+        ask[16..24].copy_from_slice(&self.stored.serial.to_le_bytes());
+        ask[24..32].copy_from_slice(&self.offset.to_le_bytes());
+        ask[32..].copy_from_slice(&self.bytes.to_le_bytes());
+        ask
+    }
+
+    pub(crate) fn decoded(ask: &[u8; ASK_BYTES]) -> Self {
+        let number = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&ask[at..at + 8]);
+            u64::from_le_bytes(bytes)
+        };
+        let node = NodeId(u128::from(number(8)) << 64 | u128::from(number(0)));
+        Self { stored: StoredId { node, serial: number(16) }, offset: number(24), bytes: number(32) }
+    }
+
+    /// Which bytes these are, if any object can have them.
+    pub(crate) fn range(self) -> Option<Range<usize>> {
+        let end = self.offset.checked_add(self.bytes)?;
+        Some(usize::try_from(self.offset).ok()?..usize::try_from(end).ok()?)
+    }
+}
+
 /// Fetches one chunk by a connection.
 async fn fetch_by(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     chunk: &Chunk,
     into: &mut [u8],
 ) -> io::Result<()> {
-    let mut ask = [0; ASK_BYTES];
-    ask[..16].copy_from_slice(&chunk.stored.node.0.to_le_bytes());
-    ask[16..24].copy_from_slice(&chunk.stored.serial.to_le_bytes());
-    ask[24..32].copy_from_slice(&chunk.offset.to_le_bytes());
-    ask[32..].copy_from_slice(&chunk.bytes.to_le_bytes());
-    in_time(stream.write_all(&ask)).await?;
+    let ask = Ask { stored: chunk.stored, offset: chunk.offset, bytes: chunk.bytes };
+    in_time(stream.write_all(&ask.encoded())).await?;
     in_time(stream.flush()).await?;
-    let mut has = [0];
-    in_time(stream.read_exact(&mut has)).await?;
-    if has[0] != 0 {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the source does not have the object any more"));
+    let mut answer = [0];
+    in_time(stream.read_exact(&mut answer)).await?;
+    match answer[0] {
+        HERE => {}
+        TOO_MUCH => {
+            let refused =
+                format!("the source gives at most {CHUNK_BYTES} bytes at once, and {} were asked for", ask.bytes);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, refused));
+        }
+        _ => return Err(io::Error::new(io::ErrorKind::NotFound, "the source does not have the object any more")),
     }
     for step in into.chunks_mut(STEP_BYTES) {
         in_time(stream.read_exact(step)).await?;
@@ -202,26 +249,23 @@ async fn answer(
     ask: &[u8; ASK_BYTES],
     served: &Served,
 ) -> io::Result<()> {
-    let number = |at: usize| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&ask[at..at + 8]);
-        u64::from_le_bytes(bytes)
-    };
-    let node = NodeId(u128::from(number(8)) << 64 | u128::from(number(0)));
-    let stored = StoredId { node, serial: number(16) };
-    let (offset, bytes) = (number(24), number(32));
-    let sealed = served.sealed.read().get(&stored).cloned();
+    let ask = Ask::decoded(ask);
+    if ask.bytes > CHUNK_BYTES {
+        // Before anything is pinned or read back for it.
+        in_time(stream.write_all(&[TOO_MUCH])).await?;
+        return in_time(stream.flush()).await;
+    }
+    let sealed = served.sealed.read().get(&ask.stored).cloned();
     let view = match sealed {
         Some(sealed) => view_of(sealed).await,
         None => None,
     };
-    let range = offset.checked_add(bytes).map(|end| offset as usize..end as usize);
-    let part = view.as_ref().zip(range).and_then(|(view, range)| view.as_ref().get(range));
+    let part = view.as_ref().zip(ask.range()).and_then(|(view, range)| view.as_ref().get(range));
     let Some(part) = part else {
-        in_time(stream.write_all(&[1])).await?;
+        in_time(stream.write_all(&[NOT_HERE])).await?;
         return in_time(stream.flush()).await;
     };
-    in_time(stream.write_all(&[0])).await?;
+    in_time(stream.write_all(&[HERE])).await?;
     for step in part.chunks(STEP_BYTES) {
         in_time(stream.write_all(step)).await?;
         served.sent_bytes.fetch_add(step.len() as u64, Ordering::Relaxed);

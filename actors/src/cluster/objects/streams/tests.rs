@@ -53,6 +53,23 @@ fn a_chunk_comes_as_it_was_and_what_is_not_there_is_an_error() {
 }
 
 #[test]
+fn one_who_asks_for_more_than_a_chunk_is_refused_and_may_go_on() {
+    on_a_runtime(async {
+        let (_store, served) = served();
+        let (mut here, there) = duplex(64 << 10);
+        actix_rt::spawn(serve(there, served.clone()));
+        for bytes in [CHUNK_BYTES + 1, u64::MAX] {
+            let refused = fetch_by(&mut here, &chunk(0, bytes), &mut []).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{refused}");
+        }
+        assert_eq!(served.sent_bytes.load(Ordering::Relaxed), 0);
+        let mut into = [0; 10];
+        fetch_by(&mut here, &chunk(5, 10), &mut into).await.unwrap();
+        assert_eq!(into, [5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
+    });
+}
+
+#[test]
 fn a_byte_that_changed_on_its_way_is_noticed() {
     on_a_runtime(async {
         let (_store, served) = served();
