@@ -30,6 +30,8 @@
 // In tests an unwrap is an assertion.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ids;
 #[cfg(any(test, feature = "suite"))]
 pub mod linear;

@@ -51,6 +51,12 @@ pub use self::{
     disk::{DiskCore, Recovered},
     message::{PeerMessage, WireError},
 };
+pub(crate) use self::{
+    core::{pack_addresses, unpack_addresses},
+    disk::{PositionRow, Truncated},
+    entry::{parse_row, row, Proposal, ProposalRef},
+    message::parse,
+};
 use crate::{
     shard::{ClientId, Effect, Filter, RequestError, RequestId, ShardFailed, SubscriptionId},
     store::{Column, Cursor, StoreError},

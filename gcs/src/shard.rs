@@ -21,6 +21,11 @@ pub use self::{
     effect::{Effect, Order, RequestError},
     subscriptions::{Filter, Scope},
 };
+pub(crate) use self::{
+    changes::ChangedRow,
+    core::Counters,
+    requests::{parse_key, row_key, RememberedRow},
+};
 use crate::tables::{Read, Write};
 
 /// A process that sends requests, for one life of it. Whoever starts a process draws its id.

@@ -26,6 +26,8 @@ pub use column::Column;
 pub use durability::Durability;
 pub use memory::MemoryStore;
 #[cfg(feature = "rocksdb")]
+pub(crate) use rocks::{damage, Generation};
+#[cfg(feature = "rocksdb")]
 pub use rocks::{RocksOptions, RocksStore, StoreIdentity};
 
 /// A key and its value.
@@ -111,6 +113,13 @@ pub trait Store {
     /// # Errors
     /// As [`Store::apply`].
     fn install(&mut self, batch: Batch) -> Result<(), StoreError>;
+}
+
+impl StoreError {
+    /// A row whose numbers no write of this crate makes.
+    pub(crate) fn senseless(column: Column, key: &[u8]) -> Self {
+        Self::Corrupt { column, detail: format!("the row with key {key:02x?} makes no sense") }
+    }
 }
 
 /// Refuses a rebuildable batch with rows of the log, from which all others are made again.

@@ -47,6 +47,7 @@ pub use reply::{Page, PageRequest, Reply};
 pub use tasks::{TaskRead, TaskWrite};
 pub use txn::Txn;
 pub use update::{Table, Update};
+pub(crate) use {actors::Holder, events::EventBounds, jobs::LastJob};
 
 /// What applying a write or reading gives.
 pub type Applied = Result<Reply, ApplyError>;

@@ -47,6 +47,7 @@ use crate::{
     tables::{Read, Write},
     Millis,
 };
+pub(crate) use ready::{pack_addresses, unpack_addresses};
 
 /// After so long without an entry the tables are persisted: whoever opens the replica then has nothing to apply again, and
 /// what was deleted leaves the disk.

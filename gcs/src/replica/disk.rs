@@ -23,8 +23,9 @@ use std::collections::BTreeMap;
 use raft::eraftpb::{Entry, HardState};
 
 use self::rows::{
-    begin, damaged, encode, hard_state_row, position_row, recover, Truncated, HARD_STATE, PAGE, POSITION, TRUNCATED,
+    begin, damaged, encode, hard_state_row, position_row, recover, HARD_STATE, PAGE, POSITION, TRUNCATED,
 };
+pub(crate) use self::rows::{PositionRow, Truncated};
 use super::{
     entry::{self, ProposalRef},
     Bootstrap, DiskDone, DiskJob, Position, ReplicaFailed,

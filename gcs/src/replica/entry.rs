@@ -9,7 +9,7 @@ use raft::eraftpb::{Entry, EntryType};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::ReplicaFailed;
+use super::{message::parse, ReplicaFailed};
 use crate::{
     record,
     shard::{ClientId, RequestId},
@@ -18,19 +18,19 @@ use crate::{
 
 /// The writes of one entry, in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Proposal {
+pub(crate) struct Proposal {
     /// When the leader took them; never earlier than in the entry before.
-    pub(super) now: Millis,
+    pub(crate) now: Millis,
     /// Each with whose it is, encoded when it arrived, so that its size is known.
-    pub(super) writes: Vec<(ClientId, RequestId, Bytes)>,
+    pub(crate) writes: Vec<(ClientId, RequestId, Bytes)>,
 }
 
 /// The same, read in place.
 #[derive(Debug, Deserialize)]
-pub(super) struct ProposalRef<'a> {
-    pub(super) now: Millis,
+pub(crate) struct ProposalRef<'a> {
+    pub(crate) now: Millis,
     #[serde(borrow)]
-    pub(super) writes: Vec<(ClientId, RequestId, &'a [u8])>,
+    pub(crate) writes: Vec<(ClientId, RequestId, &'a [u8])>,
 }
 
 record::records! { Proposal = "log entry" }
@@ -43,7 +43,7 @@ pub(super) fn time_of(entry: &Entry) -> Option<Millis> {
 }
 
 impl Proposal {
-    pub(super) fn encode(&self) -> Result<Vec<u8>, ReplicaFailed> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, ReplicaFailed> {
         let mut data = self.now.0.to_be_bytes().to_vec();
         data.reserve(self.writes.iter().map(|(.., write)| write.len() + 40).sum());
         record::encode_into(self, &mut data).map_err(|error| ReplicaFailed::Log(error.to_string()))?;
@@ -53,7 +53,7 @@ impl Proposal {
 
 impl<'a> ProposalRef<'a> {
     /// The proposal in an entry's data.
-    pub(super) fn decode(data: &'a [u8]) -> Result<Self, ReplicaFailed> {
+    pub(crate) fn decode(data: &'a [u8]) -> Result<Self, ReplicaFailed> {
         let body = data.get(8..).unwrap_or_default();
         record::decode_as::<Proposal, _>(body).map_err(|error| ReplicaFailed::Log(error.to_string()))
     }
@@ -65,7 +65,7 @@ pub(super) fn row_key(index: u64) -> Bytes {
 }
 
 /// The row of an entry.
-pub(super) fn row(entry: &Entry) -> Result<Bytes, ReplicaFailed> {
+pub(crate) fn row(entry: &Entry) -> Result<Bytes, ReplicaFailed> {
     let mut bytes = vec![0; 8];
     entry.write_to_vec(&mut bytes).map_err(|error| ReplicaFailed::Log(error.to_string()))?;
     let sum = xxh3_64(&bytes[8..]).to_be_bytes();
@@ -74,12 +74,12 @@ pub(super) fn row(entry: &Entry) -> Result<Bytes, ReplicaFailed> {
 }
 
 /// Reads a row back.
-pub(super) fn parse_row(index: u64, row: &[u8]) -> Result<Entry, ReplicaFailed> {
+pub(crate) fn parse_row(index: u64, row: &[u8]) -> Result<Entry, ReplicaFailed> {
     let (sum, body) = row.split_first_chunk().ok_or_else(|| damaged(index, "it is too short"))?;
     if u64::from_be_bytes(*sum) != xxh3_64(body) {
         return Err(damaged(index, "its checksum does not fit"));
     }
-    let entry = Entry::parse_from_bytes(body).map_err(|error| damaged(index, &error.to_string()))?;
+    let entry = parse::<Entry>(body).map_err(|error| damaged(index, &error.to_string()))?;
     if entry.index != index {
         return Err(damaged(index, "it bears another index"));
     }

@@ -4,7 +4,7 @@
 //! crate defines them; the chunks of a snapshot are MessagePack. Invariant: decoding never panics, whatever the bytes.
 
 use bytes::Bytes;
-use protobuf::Message as _;
+use protobuf::{CodedInputStream, Message as _, ProtobufError};
 use raft::eraftpb::Message;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -45,7 +45,7 @@ pub enum WireError {
     Kind(Option<u8>),
     /// Raft's message cannot be read.
     #[error("a message between replicas cannot be decoded")]
-    Raft(#[from] protobuf::ProtobufError),
+    Raft(#[from] ProtobufError),
     /// A chunk cannot be read.
     #[error("a chunk of a snapshot cannot be decoded")]
     Chunk(#[from] rmp_serde::decode::Error),
@@ -98,7 +98,7 @@ impl PeerMessage {
     /// [`WireError`] for anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         match bytes.split_first() {
-            Some((&RAFT, body)) => Ok(Self::Raft(Box::new(Message::parse_from_bytes(body)?))),
+            Some((&RAFT, body)) => Ok(Self::Raft(Box::new(parse(body)?))),
             Some((&CHUNK, body)) => {
                 let ChunkBody { transfer, number, rows, end } = rmp_serde::from_slice(body)?;
                 let rows: Result<Vec<_>, WireError> = rows
@@ -108,7 +108,7 @@ impl PeerMessage {
                         _ => Err(WireError::Column(name)),
                     })
                     .collect();
-                let end = end.map(|bytes| Message::parse_from_bytes(&bytes)).transpose()?.map(Box::new);
+                let end = end.map(|bytes| parse(&bytes)).transpose()?.map(Box::new);
                 Ok(Self::Chunk { transfer, number, rows: rows?, end })
             }
             Some((&STAGED, body)) => {
@@ -118,6 +118,20 @@ impl PeerMessage {
             kind => Err(WireError::Kind(kind.map(|(kind, _)| *kind))),
         }
     }
+}
+
+/// Reads a message of the `raft` crate's. The `protobuf` crate believes lengths of up to 10 MB and makes room for them, but
+/// not beyond a limit that it was given, nor where fields are views of what it reads. So it is given a limit, and bytes that
+/// are the message's own.
+pub(crate) fn parse<M: protobuf::Message>(bytes: &[u8]) -> Result<M, ProtobufError> {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let mut input = CodedInputStream::from_carllerche_bytes(&bytes);
+    input.push_limit(bytes.len() as u64)?;
+    let mut message = M::new();
+    message.merge_from(&mut input)?;
+    input.check_eof()?;
+    message.check_initialized()?;
+    Ok(message)
 }
 
 fn packed(kind: u8, body: &impl Serialize) -> Vec<u8> {

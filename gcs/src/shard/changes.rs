@@ -15,7 +15,7 @@ use super::{core::ShardFailed, Filter};
 use crate::{
     record::{self, RecordError},
     store::{Batch, Column, Store},
-    tables::{keys, Table, Update},
+    tables::{keys, limits::COUNT_MAX, Table, Update},
 };
 
 /// A change of a watched row.
@@ -51,7 +51,7 @@ struct Changed {
 /// The changes that were written together.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(transparent)]
-struct ChangedRow(Vec<Changed>);
+pub(crate) struct ChangedRow(Vec<Changed>);
 
 record::records! { ChangedRow = "changes" }
 
@@ -78,9 +78,12 @@ fn rows_from(store: &impl Store, mut from: u64, mut each: impl FnMut(u64, Vec<Ch
         let full = rows.len() == PAGE;
         for (key, value) in rows {
             let (last, ChangedRow(changes)) = (number_of(&key)?, record::decode(&value)?);
+            let senseless = || ShardFailed::corrupt(Column::Changes, &key);
+            let first = last.checked_sub(changes.len() as u64).ok_or_else(senseless)?.checked_add(1);
+            // A row has changes, and more can follow.
+            let first = first.filter(|first| *first <= last && last < COUNT_MAX).ok_or_else(senseless)?;
             from = last + 1;
-            let first = from.checked_sub(changes.len() as u64);
-            each(first.ok_or_else(|| ShardFailed::corrupt(Column::Changes, &key))?, changes);
+            each(first, changes);
         }
         if !full {
             return Ok(());
@@ -93,6 +96,9 @@ impl ChangeLog {
     pub(super) fn open(store: &impl Store, next: u64, len_max: u64) -> Result<Self, ShardFailed> {
         let mut rows = VecDeque::new();
         rows_from(store, 0, |first, changes| rows.push_back((first, first + changes.len() as u64 - 1)))?;
+        if let Some((_, last)) = rows.back().filter(|(_, last)| *last >= next) {
+            return Err(ShardFailed::corrupt(Column::Changes, &keys::number(*last)));
+        }
         Ok(Self { rows, next, len_max: len_max.max(1), pending: ChangedRow::default() })
     }
 

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     record::{self, RecordError},
     store::{Batch, Column, Store, StoreError},
-    tables::{self, ApplyError, Lease, Read, Reply, Txn, Write},
+    tables::{self, limits::COUNT_MAX, ApplyError, Lease, Read, Reply, Txn, Write},
     Millis, NodeId,
 };
 
@@ -77,7 +77,7 @@ impl ShardFailed {
 
 /// The shard's own counters.
 #[derive(Serialize, Deserialize)]
-struct Counters {
+pub(crate) struct Counters {
     applied: u64,
     next_change: u64,
 }
@@ -107,6 +107,9 @@ impl<S: Store> ShardCore<S> {
             Some(bytes) => record::decode(&bytes)?,
             None => Counters { applied: 0, next_change: 1 },
         };
+        if counters.applied > COUNT_MAX || !(1..=COUNT_MAX).contains(&counters.next_change) {
+            return Err(ShardFailed::corrupt(Column::Meta, COUNTERS));
+        }
         let changes = ChangeLog::open(&store, counters.next_change, limits.changes_max)?;
         let requests = Requests::open(&store, &limits)?;
         let subscriptions = Subscriptions::default();

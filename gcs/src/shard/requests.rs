@@ -30,7 +30,7 @@ pub(super) struct Remembered {
 /// Requests of one client that were written together, by their numbers; the first of them names the row.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(transparent)]
-struct RememberedRow(Vec<(u64, Remembered)>);
+pub(crate) struct RememberedRow(Vec<(u64, Remembered)>);
 
 record::records! { RememberedRow = "request outcomes" }
 
@@ -80,11 +80,11 @@ pub(super) struct Requests {
     unwritten: Vec<(ClientId, RememberedRow)>,
 }
 
-fn row_key(client: ClientId, number: u64) -> Bytes {
+pub(crate) fn row_key(client: ClientId, number: u64) -> Bytes {
     Bytes::from([&client.0.to_be_bytes()[..], &number.to_be_bytes()].concat())
 }
 
-fn parse_key(key: &[u8]) -> Option<(ClientId, u64)> {
+pub(crate) fn parse_key(key: &[u8]) -> Option<(ClientId, u64)> {
     let (client, number) = key.split_first_chunk::<16>()?;
     Some((ClientId(u128::from_be_bytes(*client)), u64::from_be_bytes(number.try_into().ok()?)))
 }

@@ -36,7 +36,8 @@ pub use options::RocksOptions;
 
 use super::{refuse_log_rows, Batch, Column, Durability, Op, Row, Store, StoreError, View};
 use failure::{failure, is_stall, refusal};
-use families::{drop_if_used, shared_columns, Families, Generation};
+use families::{drop_if_used, shared_columns, Families};
+pub(crate) use {families::Generation, wal::damage};
 
 /// RocksDB with families that only their owner makes and drops.
 type Db = DBWithThreadMode<SingleThreaded>;

@@ -82,7 +82,7 @@ pub enum ActorRead {
 
 /// The row of a name: who has it.
 #[derive(Serialize, Deserialize)]
-struct Holder(ActorId);
+pub(crate) struct Holder(ActorId);
 
 record::records! { Holder = "actor name" }
 

@@ -7,7 +7,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{keys, limits, Applied, Bound, Page, PageRequest, Reply, Table, Txn, DIRECTORY};
-use crate::{record, spec::Event, store::Column};
+use crate::{
+    record,
+    spec::Event,
+    store::{Column, StoreError},
+};
 
 /// A change of the events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +29,7 @@ pub enum EventRead {
 
 /// The numbers of the events kept.
 #[derive(Default, Serialize, Deserialize)]
-struct EventBounds {
+pub(crate) struct EventBounds {
     first: u64,
     next: u64,
 }
@@ -45,12 +49,17 @@ impl EventWrite {
         Bound::BatchLen.check(events.len(), limits::BATCH_LEN_MAX)?;
         let key = Bytes::from_static(BOUNDS);
         let mut bounds: EventBounds = txn.record(Column::Meta, &key)?.unwrap_or_default();
+        if bounds.first > bounds.next || bounds.next > limits::COUNT_MAX {
+            return Err(StoreError::senseless(Column::Meta, &key).into());
+        }
         for event in events {
             Bound::EventBytes.check(event.label.len() + event.message.len(), limits::EVENT_BYTES_MAX)?;
             txn.put_row(Table::Events, keys::number(bounds.next), event)?;
             bounds.next += 1;
         }
-        while bounds.next - bounds.first > limits::EVENTS_MAX {
+        // As many as came, unless there were too many before; then those go little by little.
+        let gone = (bounds.next - bounds.first).saturating_sub(limits::EVENTS_MAX).min(limits::TRIM_LEN_MAX);
+        for _ in 0..gone {
             txn.delete(Column::Events, keys::number(bounds.first));
             bounds.first += 1;
         }

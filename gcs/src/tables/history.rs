@@ -12,7 +12,7 @@ use super::{keys, limits, Applied, ApplyError, Bound, Page, Reply, Route, TableE
 use crate::{
     record,
     spec::{CallEntry, CallLogHead, Checkpoint, CheckpointState},
-    store::Column,
+    store::{Column, StoreError},
     ActorId, Millis,
 };
 
@@ -135,7 +135,11 @@ fn key(actor: ActorId) -> Bytes {
 }
 
 fn head(actor: ActorId, txn: &Txn<'_>) -> Result<CallLogHead, ApplyError> {
-    Ok(txn.record(Column::CallLogHeads, &key(actor))?.unwrap_or_default())
+    let head: CallLogHead = txn.record(Column::CallLogHeads, &key(actor))?.unwrap_or_default();
+    if head.first > head.next || head.next > limits::COUNT_MAX {
+        return Err(StoreError::senseless(Column::CallLogHeads, &key(actor)).into());
+    }
+    Ok(head)
 }
 
 /// The position through which the last checkpoint holds all calls.

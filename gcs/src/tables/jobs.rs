@@ -40,7 +40,7 @@ pub enum JobRead {
 
 /// The job id given out last.
 #[derive(Default, Serialize, Deserialize)]
-struct LastJob(u32);
+pub(crate) struct LastJob(u32);
 
 record::records! { LastJob = "last job" }
 

@@ -30,5 +30,7 @@ pub const TRIM_LEN_MAX: u64 = 4_096;
 pub const EVENTS_MAX: u64 = 16_384;
 /// Bytes of one encoded event.
 pub const EVENT_BYTES_MAX: usize = 8 << 10;
+/// What is counted one by one never comes so far: a row that says so is damaged.
+pub const COUNT_MAX: u64 = u64::MAX >> 1;
 /// Milliseconds of a node's lease.
 pub const LEASE_MS_MAX: u64 = 3_600_000;

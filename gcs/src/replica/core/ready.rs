@@ -4,7 +4,6 @@
 //! a leader at once, then what must be durable, then what was committed; messages of others once all before is durable.
 
 use bytes::Bytes;
-use protobuf::Message as _;
 use raft::{
     eraftpb::{ConfChange, Entry, EntryType, HardState, Message, MessageType, Snapshot},
     Ready, Storage,
@@ -14,6 +13,7 @@ use super::{Asked, Pending, ReplicaCore, LEASE_GRACE_MS};
 use crate::{
     replica::{
         entry::{self, Proposal},
+        message::parse,
         Addresses, DiskJob, PeerMessage, Position, ReplicaEffect, ReplicaFailed, ReplicaId,
     },
     shard::RequestError,
@@ -29,11 +29,11 @@ pub(super) fn snapshot_of(position: &Position) -> Snapshot {
     snapshot
 }
 
-pub(super) fn pack_addresses(addresses: &Addresses) -> Vec<u8> {
+pub(crate) fn pack_addresses(addresses: &Addresses) -> Vec<u8> {
     rmp_serde::to_vec(addresses).expect("invariant: numbers and text have an encoding")
 }
 
-fn unpack_addresses(bytes: &[u8]) -> Result<Addresses, ReplicaFailed> {
+pub(crate) fn unpack_addresses(bytes: &[u8]) -> Result<Addresses, ReplicaFailed> {
     rmp_serde::from_slice(bytes).map_err(|error| ReplicaFailed::Log(error.to_string()))
 }
 
@@ -246,7 +246,7 @@ impl ReplicaCore {
         (self.position.index, self.position.term) = (last.index, last.term);
         let mut changed = false;
         for entry in committed.iter().filter(|entry| entry.get_entry_type() == EntryType::EntryConfChange) {
-            let change = ConfChange::parse_from_bytes(&entry.data)
+            let change = parse::<ConfChange>(&entry.data)
                 .map_err(|error| ReplicaFailed::Log(format!("entry {}: {error}", entry.index)))?;
             self.position.members = self.raw.apply_conf_change(&change)?;
             self.position.addresses = unpack_addresses(&entry.context)?;

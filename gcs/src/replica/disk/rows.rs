@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::Recovered;
 use crate::{
     record,
-    replica::{entry, Addresses, Bootstrap, Position, ReplicaFailed},
+    replica::{entry, message::parse, Addresses, Bootstrap, Position, ReplicaFailed},
     store::{Batch, Column, Store},
+    tables::limits::COUNT_MAX,
 };
 
 pub(super) const HARD_STATE: &[u8] = b"hard_state";
@@ -23,7 +24,7 @@ pub(super) const PAGE: usize = 1_024;
 
 /// A position's row.
 #[derive(Serialize, Deserialize)]
-struct PositionRow {
+pub(crate) struct PositionRow {
     index: u64,
     term: u64,
     members: Bytes,
@@ -32,7 +33,7 @@ struct PositionRow {
 
 /// The last entry that is gone from the log.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Truncated {
+pub(crate) struct Truncated {
     pub(super) index: u64,
     pub(super) term: u64,
 }
@@ -87,10 +88,13 @@ pub(super) fn recover<S: Store>(store: &S) -> Result<Recovered, ReplicaFailed> {
     let unreadable = |error: record::RecordError| damaged(error.to_string());
     let row: PositionRow = record::decode(&own_row(store, POSITION, "position")?).map_err(unreadable)?;
     let truncated: Truncated = record::decode(&own_row(store, TRUNCATED, "truncated")?).map_err(unreadable)?;
-    let mut hard_state = HardState::parse_from_bytes(&own_row(store, HARD_STATE, "hard_state")?)
-        .map_err(|error| damaged(error.to_string()))?;
-    let members = ConfState::parse_from_bytes(&row.members).map_err(|error| damaged(error.to_string()))?;
+    let mut hard_state =
+        parse::<HardState>(&own_row(store, HARD_STATE, "hard_state")?).map_err(|error| damaged(error.to_string()))?;
+    let members = parse::<ConfState>(&row.members).map_err(|error| damaged(error.to_string()))?;
     let position = Position { index: row.index, term: row.term, members, addresses: row.addresses };
+    if truncated.index > COUNT_MAX {
+        return Err(damaged(format!("no log begins after entry {}", truncated.index)));
+    }
     let entries = log_after(store, truncated.index)?;
     let last = truncated.index + entries.len() as u64;
     if position.index > last || hard_state.commit > last {

@@ -16,7 +16,7 @@ pub(super) fn shared_columns() -> impl Iterator<Item = Column> {
 
 /// One of two generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Generation {
+pub(crate) enum Generation {
     Even,
     Odd,
 }
@@ -30,12 +30,12 @@ impl Generation {
     }
 
     /// As the store keeps it.
-    pub(super) fn encoded(self) -> [u8; 1] {
+    pub(crate) fn encoded(self) -> [u8; 1] {
         [self as u8]
     }
 
     /// What [`Generation::encoded`] gave, if it was that.
-    pub(super) fn decoded(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decoded(bytes: &[u8]) -> Option<Self> {
         [Self::Even, Self::Odd].into_iter().find(|generation| generation.encoded() == bytes)
     }
 

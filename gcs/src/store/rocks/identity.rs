@@ -32,12 +32,12 @@ impl fmt::Display for StoreIdentity {
 
 impl StoreIdentity {
     /// As the store keeps it: three numbers, big-endian.
-    pub(super) fn encoded(self) -> Vec<u8> {
+    pub(crate) fn encoded(self) -> Vec<u8> {
         let numbers: [&[u8]; 3] = [&self.cluster.to_be_bytes(), &self.shard.to_be_bytes(), &self.replica.to_be_bytes()];
         numbers.concat()
     }
 
-    fn decoded(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decoded(bytes: &[u8]) -> Option<Self> {
         let (cluster, rest) = bytes.split_first_chunk()?;
         let (shard, rest) = rest.split_first_chunk()?;
         let replica = rest.try_into().ok()?;

@@ -43,7 +43,7 @@ pub(super) fn check(folder: &Path) -> Result<(), Unusable> {
 }
 
 /// Where a record is missing that others follow.
-fn damage(log: &[u8]) -> Option<usize> {
+pub(crate) fn damage(log: &[u8]) -> Option<usize> {
     let end = readable_end(log);
     (end + 1..log.len()).any(|at| holds_record(log, at)).then_some(end)
 }
