@@ -14,6 +14,8 @@ pub mod counters;
 pub mod data;
 pub mod edges;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gcs_client;
 pub mod gcs_net;
 pub mod graph;

@@ -38,7 +38,7 @@ pub(crate) mod own_folder;
 pub(crate) mod page;
 mod room;
 mod shm;
-mod spill;
+pub(crate) mod spill;
 mod stats;
 #[cfg(test)]
 mod tests;

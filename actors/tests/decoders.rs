@@ -9,16 +9,22 @@ mod corpus;
 #[path = "decoders/targets.rs"]
 mod targets;
 
-use std::alloc::System;
+use std::{
+    alloc::System,
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
-use actinic_actors::cluster::{executable::ExeStore, wire::ExeHash};
 use stats_alloc::{Region, StatsAlloc, INSTRUMENTED_SYSTEM};
-use targets::{Target, TARGETS};
+use targets::{targets, Target};
 
 #[global_allocator]
 static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Changed inputs for each target.
+/// Changed inputs for each target; `ACTINIC_FUZZ_SECONDS` asks for as many as so many seconds allow for each.
 const ROUNDS: usize = 5_000;
 /// What a decoder may allocate for nothing: serde believes a length for at most 1 MiB in each list that lies in another.
 const FLOOR_BYTES: usize = 8 << 20;
@@ -82,26 +88,44 @@ fn holds(target: &Target, input: &[u8]) {
     (target.round)(input);
 }
 
-/// That the measure sees a decoder that believes a length: this one makes room at once for as many as a list claims to have.
-fn the_measure_sees_who_believes() {
+/// While this is held no other test allocates.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether another changed input is to be tried.
+fn goes_on(round: usize, since: Instant) -> bool {
+    let seconds = std::env::var("ACTINIC_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    seconds.map_or(round < ROUNDS, |seconds| since.elapsed() < Duration::from_secs(seconds))
+}
+
+/// This one makes room at once for as many as a list claims to have.
+#[test]
+fn the_measure_sees_a_decoder_that_believes_a_length() {
+    let _alone = alone();
     let decode = |bytes: &[u8]| rmp_serde::from_slice::<smallvec::SmallVec<[u64; 4]>>(bytes).is_ok();
-    let believes = Target { name: "believes", decode, round: |_| {} };
+    let (round, samples) = (|_: &[u8]| {}, Vec::new);
+    let believes = Target { name: "believes".to_owned(), decode, round, samples, made: None };
     assert!(allocated(&believes, &[0xdd, 0x00, 0x98, 0x96, 0x80]) > 2 * FLOOR_BYTES, "10,000,000 numbers were claimed");
 }
 
-/// One test, so that nothing else allocates meanwhile.
 #[test]
 fn no_input_makes_a_decoder_panic_or_take_much_memory() {
-    the_measure_sees_who_believes();
-    let corpus = corpus::corpus();
-    for target in TARGETS {
-        let samples = corpus.get(target.name).unwrap_or_else(|| panic!("{} has no sample", target.name));
+    let _alone = alone();
+    let (corpus, only) = (corpus::corpus(), std::env::var("DECODER").ok());
+    for target in targets().iter().filter(|target| only.as_ref().is_none_or(|only| *only == target.name)) {
+        let samples = &corpus[&target.name];
+        assert!(!samples.is_empty(), "{} has no sample", target.name);
         for sample in samples {
             assert!((target.decode)(sample), "{} does not understand a sample of its own: {sample:02x?}", target.name);
             holds(target, sample);
         }
-        let mut random = Random(0x5eed ^ target.name.len() as u64);
-        for _ in 0..ROUNDS {
+        let mut random =
+            Random(target.name.bytes().fold(0x5eed_u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte)));
+        let (began, mut round) = (Instant::now(), 0);
+        while goes_on(round, began) {
+            round += 1;
             let mut input = samples[random.below(samples.len())].clone();
             // The long ones are there for their density.
             input.truncate(4_096);
@@ -115,32 +139,56 @@ fn no_input_makes_a_decoder_panic_or_take_much_memory() {
             holds(target, lie);
         }
     }
-    executables();
 }
 
-/// Parts of an executable in any order, cut and changed in any way: what is under a hash has that hash.
-fn executables() {
-    let folder = tempfile::tempdir().unwrap();
-    let (store, mut random) = (ExeStore::open(&folder.path().join("exe")).unwrap(), Random(7));
-    let whole: Vec<u8> = (0..1_000).map(|_| random.below(256) as u8).collect();
-    let file = folder.path().join("whole");
-    std::fs::write(&file, &whole).unwrap();
-    let (hash, _) = ExeStore::open(&folder.path().join("origin")).unwrap().adopt(&file).unwrap();
-    for _ in 0..500 {
-        let wanted = if random.below(3) == 0 { ExeHash([random.below(256) as u8; 32]) } else { hash };
-        let mut arriving = store.arriving(wanted).unwrap();
-        for _ in 0..random.below(8) {
-            let from = random.below(whole.len());
-            let offset = if random.below(4) == 0 { random.0 } else { arriving.offset() };
-            let part = &whole[from.min(arriving.offset() as usize)..][..random.below(2) * 100];
-            if !matches!(store.on_part(&mut arriving, offset, part), Ok(false)) {
-                break;
-            }
-        }
+#[test]
+fn a_shard_whose_rows_do_not_fit_each_other_is_opened_or_refused() {
+    let _alone = alone();
+    for rows in targets::stores::extremes() {
+        targets::stores::shard(&rows);
+        targets::stores::replica(&rows);
     }
-    for entry in std::fs::read_dir(folder.path().join("exe")).unwrap() {
+}
+
+#[test]
+fn every_variant_of_every_frame_and_record_has_a_sample() {
+    let _alone = alone();
+    let mut kinds = BTreeMap::new();
+    for target in targets() {
+        let Some(made) = target.made.map(|made| made()) else { continue };
+        assert_eq!(made.missing(), [""; 0], "{}", target.name);
+        kinds.extend(made.kinds().map(|(name, variants)| (name, variants.len())));
+    }
+    for name in ["NodeFrame", "DataFrame", "ToNode", "FromNode", "Purpose", "Write", "NodeWrite", "ActorWord", "Reply"]
+    {
+        assert!(kinds.contains_key(name), "{name} is not among {kinds:?}");
+    }
+    assert!(kinds.len() > 70, "{kinds:?}");
+}
+
+/// As the sources have them, also those that are no part of the API.
+#[test]
+fn every_kind_of_record_has_a_target() {
+    let mut named = BTreeSet::new();
+    names_of_records(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../gcs/src"), &mut named);
+    assert!(named.len() > 20, "{named:?}");
+    let known: BTreeSet<String> = targets().into_iter().map(|target| target.name).collect();
+    let missing: Vec<&String> = named.iter().filter(|name| !known.contains(&targets::record_name(name))).collect();
+    assert!(missing.is_empty(), "no target for the records {missing:?}: see gcs/src/fuzzing.rs");
+}
+
+fn names_of_records(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        assert_eq!(path.file_name().unwrap().to_str().unwrap(), hash.to_string());
-        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        if path.is_dir() {
+            names_of_records(&path, names);
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for list in text.split("records! {").skip(1) {
+            let list = list.split('}').next().unwrap();
+            names.extend(list.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
     }
 }

@@ -13,7 +13,7 @@ mod error;
 mod facts;
 mod fence;
 mod gate;
-mod group;
+pub(crate) mod group;
 mod members;
 mod memory;
 mod peers;

@@ -12,7 +12,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 use actix::prelude::*;
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{io::AsyncRead, net::UnixStream, time::timeout};
 
 use super::wire::Greeting;
 use crate::gcs_net::{
@@ -233,7 +233,7 @@ pub fn call_unix(socket: &Path, greeting: &Greeting) -> io::Result<std::os::unix
 ///
 /// # Errors
 /// That it said nothing in time, or what makes no sense.
-pub async fn greeted(stream: &mut UnixStream) -> Result<Greeting, String> {
+pub async fn greeted(stream: &mut (impl AsyncRead + Unpin)) -> Result<Greeting, String> {
     use tokio::io::AsyncReadExt;
     let heard = async {
         let mut length = [0; 4];
@@ -271,6 +271,7 @@ const GREETING_BYTES_MAX: usize = 1 << 20;
 /// # Errors
 /// What the system says, or that it is no such frame.
 pub fn read_frame<T: serde::de::DeserializeOwned>(stream: &mut impl io::Read) -> io::Result<T> {
+    use io::Read;
     let mut length = [0; 4];
     let mut body = Vec::new();
     while body.is_empty() {
@@ -279,8 +280,11 @@ pub fn read_frame<T: serde::de::DeserializeOwned>(stream: &mut impl io::Read) ->
         if bytes > FRAME_BYTES_MAX {
             return Err(io::Error::other(FrameError::TooLong { bytes, max: FRAME_BYTES_MAX }));
         }
-        body = vec![0; bytes];
-        stream.read_exact(&mut body)?;
+        // Room for what comes, not for what is claimed.
+        let read = stream.by_ref().take(bytes as u64).read_to_end(&mut body)?;
+        if read < bytes {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     }
     decode(&body).map_err(io::Error::other)
 }

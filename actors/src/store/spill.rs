@@ -17,7 +17,7 @@ use super::{core::FileId, own_folder::OwnFolder};
 use crate::checksum::{Checksum, STEP_BYTES};
 
 const MAGIC: [u8; 8] = *b"actspil2";
-const HEADER_BYTES: usize = 24;
+pub(crate) const HEADER_BYTES: usize = 24;
 
 /// Why an object could not be spilled or restored.
 #[derive(Debug, thiserror::Error)]
@@ -140,8 +140,14 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Reads the file, and says what is wrong with its contents.
 fn read_file(path: &Path, into: &mut [u8]) -> io::Result<Option<&'static str>> {
-    let mut file = File::open(path)?;
-    if file.metadata()?.len() != (HEADER_BYTES + into.len()) as u64 {
+    let file = File::open(path)?;
+    let file_bytes = file.metadata()?.len();
+    read_from(file, file_bytes, into)
+}
+
+/// The same of anything that can be read and has so many bytes.
+pub(crate) fn read_from(mut file: impl Read, file_bytes: u64, into: &mut [u8]) -> io::Result<Option<&'static str>> {
+    if file_bytes != (HEADER_BYTES + into.len()) as u64 {
         return Ok(Some("its length is wrong"));
     }
     let mut found = [0; HEADER_BYTES];
@@ -155,7 +161,7 @@ fn read_file(path: &Path, into: &mut [u8]) -> io::Result<Option<&'static str>> {
     Ok((found != header(len, &checksum)).then_some("its checksum is wrong"))
 }
 
-fn header(len: usize, checksum: &Checksum) -> [u8; HEADER_BYTES] {
+pub(crate) fn header(len: usize, checksum: &Checksum) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(&MAGIC);
     header[8..16].copy_from_slice(&(len as u64).to_le_bytes());

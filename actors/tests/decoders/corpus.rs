@@ -1,6 +1,7 @@
 //! Valid bytes of each kind: where random changes begin.
 //!
-//! Owns: at least one sample of every target in [`super::targets`].
+//! Owns: samples that say something, and those of what does not make its own. Does not own samples of all variants, which
+//! make themselves ([`super::targets::variants`]).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,22 +26,22 @@ use actinic_actors::{
 };
 use actinic_gcs::{
     record,
-    replica::{MembershipChange, PeerMessage, ReplicaId},
+    replica::{MembershipChange, ReplicaId},
     shard::{ClientId, Request, RequestId, SubscriptionId},
     spec::{NodeInfo, NodeSpec, NodeState, TaskSpec},
-    store::Column,
     tables::{KeyValueRead, KeyValueWrite, NodeWrite, PageRequest, Read, Reply, TaskWrite, Write},
     ActorId, FunctionId, JobId, Millis, NodeId, ObjectId, ResourceSet, TaskId, WorkerId,
 };
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::targets::{Reference, Structured};
+use super::targets::{targets, Reference, Structured, Target};
 
 /// Samples, by target.
-pub(crate) fn corpus() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
-    let mut all: BTreeMap<&'static str, Vec<Vec<u8>>> = BTreeMap::new();
-    let mut add = |name, sample: Vec<u8>| all.entry(name).or_default().push(sample);
+pub(crate) fn corpus() -> BTreeMap<String, Vec<Vec<u8>>> {
+    let made = |target: &Target| (target.name.clone(), (target.samples)());
+    let mut all: BTreeMap<String, Vec<Vec<u8>>> = targets().iter().map(made).collect();
+    let mut add = |name: &'static str, sample: Vec<u8>| all.entry(name.to_owned()).or_default().push(sample);
     gcs_net(&mut add);
     cluster(&mut add);
     values(&mut add);
@@ -121,26 +122,25 @@ fn gcs_net(add: Add<'_>) {
         TaskWrite::Put(vec![Arc::new(task())]).into(),
     ];
     for write in writes {
-        add("write", record::encode(&write).expect("samples can be written").to_vec());
+        add("write_record", record::encode(&write).expect("samples can be written").to_vec());
         add("frame", packed(&Frame::Request { request: RequestId(1), what: Arc::new(Request::Write(write)) }));
     }
     let list = Arc::new(Request::Read(Read::from(list)));
     add("frame", packed(&Frame::StaleRead { request: RequestId(2), what: list }));
     add("frame", packed(&Frame::Unsubscribe(SubscriptionId(4))));
     let info = NodeInfo { spec: node(), registered_at: Millis(5), state: NodeState::Alive };
-    add("node_info", record::encode(&info).expect("samples can be written").to_vec());
-    add("task_spec", record::encode(&task()).expect("samples can be written").to_vec());
-    for reply in [Reply::Stored(true), Reply::Value(Some(Bytes::from_static(b"v"))), Reply::Node(Some(Box::new(info)))]
+    add("node_record", record::encode(&info).expect("samples can be written").to_vec());
+    add("task_spec_record", record::encode(&task()).expect("samples can be written").to_vec());
+    for reply in
+        [Reply::Stored(true), Reply::Value(Some(Bytes::from_static(b"v"))), Reply::Node(Some(Box::new(info.clone())))]
     {
         add("reply", packed(&reply));
         add("answer_frame", packed(&AnswerFrame::Reply { request: RequestId(1), outcome: Ok(reply) }));
     }
     add("answer_frame", packed(&AnswerFrame::NotLeader { leader: Some("a:1".to_owned()) }));
-    let rows = vec![(Column::Nodes, Bytes::from_static(b"key"), Bytes::from_static(b"value"))];
-    add("peer_message", PeerMessage::Chunk { transfer: 1, number: 2, rows, end: None }.encode());
-    add("peer_message", PeerMessage::ChunkStaged { transfer: 1, number: 2 }.encode());
-    // A heartbeat, as protobuf writes it: type 8, to 2, from 1, term 5, commit 9.
-    add("peer_message", vec![1, 8, 8, 16, 2, 24, 1, 32, 5, 64, 9]);
+    let info = record::encode(&info).expect("samples can be written");
+    add("update", [&[0][..], &info].concat());
+    add("update", b"\x06a user's value".to_vec());
 }
 
 fn process() -> ProcessId {
@@ -307,10 +307,14 @@ fn cluster(add: Add<'_>) {
     add("data_frame", packed(&DataFrame::Object { id: ObjectId { task: id, index: 1 }, outcome: Ok(dense) }));
 }
 
+fn length(bytes: &[u8]) -> [u8; 2] {
+    u16::try_from(bytes.len()).expect("samples are short").to_le_bytes()
+}
+
 /// As [`super::targets::parts_of`] reads it.
 fn written(value: &codec::Encoded) -> Vec<u8> {
     let mut bytes = vec![value.refs.len() as u8, value.buffers.len() as u8];
-    bytes.extend(value.buffers.iter().map(|buffer| buffer.len() as u8));
+    value.buffers.iter().for_each(|buffer| bytes.extend(length(buffer)));
     value.buffers.iter().for_each(|buffer| bytes.extend_from_slice(buffer));
     bytes.extend(&value.meta);
     bytes
@@ -336,6 +340,24 @@ fn values(add: Add<'_>) {
         nested: Some(Box::new(inner)),
     };
     add("structured", sample(&whole));
+    let several = |all: &[Vec<u8>]| all.iter().flat_map(|one| [&length(one)[..], one].concat()).collect();
+    add("several_structured", several(&[sample(&whole), sample(&whole)]));
+    add("texts", several(&[sample(&"one".to_owned()), sample(&"x".repeat(100))]));
+    add(
+        "lists_of_numbers",
+        several(&[sample(&vec![1.5_f64; 3]), sample(&vec![2.5_f64; 20]), sample(&Vec::<f64>::new())]),
+    );
+    #[cfg(feature = "arrow")]
+    add("record_batch", sample(&record_batch()));
+}
+
+#[cfg(feature = "arrow")]
+fn record_batch() -> actinic_actors::data::RecordBatch {
+    let columns: [(&str, arrow::array::ArrayRef); 2] = [
+        ("x", Arc::new(arrow::array::Float64Array::from(vec![Some(1.5), None]))),
+        ("name", Arc::new(arrow::array::StringArray::from(vec!["a", "b"]))),
+    ];
+    arrow::array::RecordBatch::try_from_iter(columns).expect("columns are of one length").into()
 }
 
 fn files(add: Add<'_>) {
@@ -374,4 +396,7 @@ fn files(add: Add<'_>) {
     let token = JoinToken { secret: "secret".to_owned(), fingerprint: Some(identity.fingerprint()) };
     add("join_token", token.to_string().into_bytes());
     add("join_token", b"secret".to_vec());
+    for text in ["a=a", "!a=b", "in(a, b)=b", "!in(a,b)=c"] {
+        add("label_match", text.as_bytes().to_vec());
+    }
 }

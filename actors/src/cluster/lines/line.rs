@@ -105,12 +105,7 @@ impl Line {
             far: channel.is_far().then(Box::default),
             channel,
             token,
-            incoming: Mutex::new(Incoming {
-                buffer: Buffer::default(),
-                seen: None,
-                listener: listener(this),
-                told: false,
-            }),
+            incoming: Mutex::new(Incoming::new(listener(this))),
             readable: AtomicBool::new(false),
             outgoing: Mutex::default(),
             lines: Arc::downgrade(lines),
@@ -296,9 +291,7 @@ impl Line {
 
     /// Reads once; nothing where nothing has come.
     fn read(&self, incoming: &mut Incoming) -> Result<Option<Drained>, String> {
-        let total = frame_bytes(incoming.buffer.filled(), FRAME_BYTES_MAX).map_err(|error| error.to_string())?;
-        let missing = total.unwrap_or(0).saturating_sub(incoming.buffer.filled().len());
-        let room = incoming.buffer.room(missing.clamp(READ_BYTES, READ_BYTES_MAX));
+        let room = incoming.room().map_err(|error| error.to_string())?;
         loop {
             return match self.channel.read(room) {
                 Ok(0) => Err("its connection was closed".to_owned()),
@@ -331,6 +324,17 @@ impl Line {
 }
 
 impl Incoming {
+    fn new(listener: Box<dyn Listener>) -> Self {
+        Self { buffer: Buffer::default(), seen: None, listener, told: false }
+    }
+
+    /// Room for the next read.
+    fn room(&mut self) -> Result<&mut [u8], FrameError> {
+        let filled = self.buffer.filled();
+        let missing = frame_bytes(filled, FRAME_BYTES_MAX)?.unwrap_or(0).saturating_sub(filled.len());
+        Ok(self.buffer.room(missing.clamp(READ_BYTES, READ_BYTES_MAX)))
+    }
+
     /// Gives all whole frames to the listener.
     fn hear(&mut self) -> Result<(), FrameError> {
         loop {
@@ -345,6 +349,28 @@ impl Incoming {
         self.buffer.tidy();
         Ok(())
     }
+}
+
+/// Hears what comes in these pieces, as a line does; for [`crate::fuzzing`].
+pub(crate) fn hear_pieces<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    listener: Box<dyn Listener>,
+) -> Result<(), FrameError> {
+    let mut incoming = Incoming::new(listener);
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            let read = {
+                let room = incoming.room()?;
+                let read = room.len().min(piece.len());
+                room[..read].copy_from_slice(&piece[..read]);
+                read
+            };
+            incoming.buffer.end += read;
+            piece = &piece[read..];
+            incoming.hear()?;
+        }
+    }
+    Ok(())
 }
 
 /// Bytes that have come: `start..end` of what is there.

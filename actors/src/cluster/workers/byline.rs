@@ -96,9 +96,7 @@ impl Byline {
         for _ in 0..READS_MAX {
             let again = self.read()?;
             if before == again && word(&again, VERSION).is_multiple_of(2) {
-                let length = usize::try_from(word(&again, LENGTH)).unwrap_or(0).min(NAME_BYTES_MAX);
-                let name = &again[8 * NAME..8 * NAME + length];
-                return (length > 0).then(|| String::from_utf8_lossy(name).into_owned());
+                return name_in(&again);
             }
             before = again;
         }
@@ -116,6 +114,13 @@ impl Drop for Byline {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// The name in a page that does not change: nothing of it is believed, for its worker may write to it what it likes.
+pub(crate) fn name_in(page: &[u8; PAGE_BYTES]) -> Option<String> {
+    let length = usize::try_from(word(page, LENGTH)).unwrap_or(0).min(NAME_BYTES_MAX);
+    let name = &page[8 * NAME..8 * NAME + length];
+    (length > 0).then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 fn word(bytes: &[u8; PAGE_BYTES], at: usize) -> u64 {
