@@ -4,7 +4,7 @@
 CARGO ?= cargo
 ONLY ?=
 
-.PHONY: help demo setup test bench failover flushing peers soak sim sim-scale chaos-gcs hosts verify fix
+.PHONY: help demo setup test bench failover flushing peers soak sim sim-scale chaos-gcs hosts fuzz verify fix
 
 help: ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 16
@@ -48,6 +48,10 @@ chaos-gcs: setup ## Replicas of the control store as processes, killed for a min
 hosts: setup ## Clusters across network namespaces: cuts, lost packets, narrow and slow links. Needs root.
 	@scripts/setup.sh network
 	$(CARGO) test --release --test cluster_hosts -- --nocapture
+
+# The fuzzers' own package is outside of the workspace; `make verify` checks its types, without libFuzzer, on any toolchain.
+fuzz: setup ## Every decoder under any bytes for a minute; FOR=seconds for another time, DECODER=name for one of them.
+	@CARGO="$(CARGO)" $(if $(DECODER),DECODER="$(DECODER)") scripts/fuzz.sh $(or $(FOR),60)
 
 verify: setup ## All that a change must pass; changes nothing.
 	@CARGO="$(CARGO)" scripts/verify.sh
