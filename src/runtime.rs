@@ -108,10 +108,12 @@ get_tuple!(A 0, B 1, C 2, D 3);
 pub type Waited<T> = (Vec<ObjectRef<T>>, Vec<ObjectRef<T>>);
 
 impl Runtime {
-    /// Starts a runtime with the settings of the environment: embedded in this process, with the CPUs of this machine.
+    /// Starts a runtime with the settings of the environment: on the cluster that `ACTINIC_ADDRESS` names, else embedded in this
+    /// process, with the CPUs of this machine. In a worker that a cluster has started this does not return.
     ///
     /// # Errors
-    /// If its threads cannot be started, or `ACTINIC_ADDRESS` names a cluster (which this version cannot join).
+    /// If its threads cannot be started, or `ACTINIC_ADDRESS` names a cluster of which no node of this user runs on this machine,
+    /// or whose node refuses this process.
     ///
     /// # Examples
     /// ```
