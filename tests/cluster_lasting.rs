@@ -201,10 +201,9 @@ fn jobs_that_name_no_namespace_have_names_of_their_own_and_share_the_key_values(
     assert_eq!(rt.kv_get("of").unwrap().as_deref(), Some(&b"both"[..]));
     // Who knows the other job's finds what it has left.
     let of_name = rt.list_actors().unwrap().into_iter().filter(|info| info.spec.name.as_deref() == Some("one"));
-    let mut found: Vec<CounterHandle> =
-        of_name.map(|info| rt.get_actor_in(&info.spec.namespace, "one").unwrap()).collect();
+    let found: Vec<CounterHandle> = of_name.map(|info| rt.get_actor_in(&info.spec.namespace, "one").unwrap()).collect();
     let mut values = rt.get(&found.iter().map(|counter| counter.add(0)).collect::<Vec<_>>()).unwrap();
     values.sort_unstable();
     assert_eq!(values, [11, 21]);
-    found.drain(..).for_each(|counter| drop(counter.kill()));
+    found.iter().for_each(|counter| counter.kill());
 }

@@ -101,7 +101,7 @@ pub fn decoders() -> Vec<Decoder> {
             name: "log_row",
             decode: |bytes| replica::parse_row(9, bytes).is_ok(),
             round: round_log_row,
-            samples: || entries().iter().map(|entry| row(entry)).collect(),
+            samples: || entries().iter().map(row).collect(),
         },
         Decoder {
             name: "addresses",
