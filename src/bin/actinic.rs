@@ -248,13 +248,24 @@ fn stop() -> Outcome {
 
 fn status() -> Outcome {
     let nodes = find()?;
-    let Some(found) = nodes.first() else {
-        say!("no node runs here; `actinic start --head` begins a cluster");
-        return Ok(());
-    };
-    let status = ask(found, Caller::Status)?;
-    show(found, &status);
-    Ok(())
+    let mut silent = None;
+    for found in &nodes {
+        // One that is ending need not be the only one here.
+        match ask(found, Caller::Status) {
+            Ok(status) => {
+                show(found, &status);
+                return Ok(());
+            }
+            Err(error) => silent = Some(error),
+        }
+    }
+    match silent {
+        Some(error) => Err(error.into()),
+        None => {
+            say!("no node runs here; `actinic start --head` begins a cluster");
+            Ok(())
+        }
+    }
 }
 
 fn show(found: &Found, status: &ClusterStatus) {

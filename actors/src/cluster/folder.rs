@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 /// Names another run folder.
 pub const RUN_FOLDER: &str = "ACTINIC_RUN_DIR";
 
+/// Attempts to remove a folder into which somebody writes.
+const REMOVALS_MAX: u32 = 10;
+
 /// What a node says of itself to those on its machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodeCard {
@@ -135,9 +138,22 @@ impl NodeFolder {
     }
 }
 
+impl NodeFolder {
+    /// Removes it, though somebody still knows of it: nobody finds the node any more.
+    pub fn remove(&self) {
+        for _ in 0..REMOVALS_MAX {
+            // Whoever writes into it at this moment keeps it from being empty.
+            match fs::remove_dir_all(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                _ => return,
+            }
+        }
+    }
+}
+
 impl Drop for NodeFolder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        self.remove();
     }
 }
 

@@ -293,14 +293,17 @@ pub fn run(settings: NodeSettings, ready: impl FnOnce(&NodeCard)) -> Result<(), 
 pub fn run_in_session(settings: NodeSettings, ready: impl FnOnce(&NodeCard)) -> Result<(), NodeError> {
     let (shared, server) = assemble(settings.clone())?;
     let system = System::new();
-    let ended = system.block_on(serve(shared.clone(), &settings, ready));
+    let mut ended = system.block_on(serve(shared.clone(), &settings, ready));
     if let Some(why) = shared.fenced.get() {
         // Nobody listens, and nobody is to wait for it.
-        return Err(NodeError::Fenced(why.clone()));
+        ended = Err(NodeError::Fenced(why.clone()));
+    } else {
+        members::leave(&shared);
+        server.hand_over();
+        drop(server);
     }
-    members::leave(&shared);
-    server.hand_over();
-    drop(server);
+    // A thread that is about to end may still hold what is shared, and the process does not wait for it.
+    shared.folder.remove();
     ended
 }
 
