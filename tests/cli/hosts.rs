@@ -40,6 +40,7 @@ fn a_node_that_is_told_whom_to_join_and_nothing_else_is_reached_by_the_others() 
     let ran = |machine: &Machine, host: u8, at: &str| {
         network.at(host, || said_by(machine.driver("where a b", at))).tells(&[&both]);
     };
+    wait_until("each has heard of the other", || network.at(1, || first.run("status").text.contains(&node.address)));
     let since = Instant::now();
     while since.elapsed() < LOOKED_AFTER {
         network.at(1, || first.run("status")).tells(&[&head.address, &node.address]);

@@ -149,11 +149,12 @@ impl Machine {
     pub(crate) fn is_empty_soon(&self, pids: &BTreeSet<u32>) {
         wait_until("all processes have ended", || self.processes().is_empty());
         wait_until("no shared memory is left", || segments_of(pids).is_empty());
-        let left: Vec<PathBuf> = match fs::read_dir(self.run_folder()) {
-            Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
-            Err(_) => Vec::new(),
-        };
-        assert!(left.is_empty(), "left in the run folder: {left:?}");
+        let left = said_by({
+            let mut find = Command::new("find");
+            find.arg(self.run_folder()).args(["-mindepth", "1"]).stderr(Stdio::null());
+            find
+        });
+        assert_eq!(left.text, "", "left in the run folder");
     }
 }
 
