@@ -54,6 +54,8 @@ pub(crate) enum Mode {
     Replica(u64, String, std::path::PathBuf),
     /// Undo in the end what that does to the machine; with a network of this name.
     Keeper(Option<String>),
+    /// Say a line and wait for the end of the input: the floor of whatever starts processes.
+    Alive,
     /// Be a driver of the cluster at this address that submits so many tasks when it is told to.
     Driver(String, usize),
     /// Measure the cut from inside the network of this name, with the replicas' rows in this folder.
@@ -144,6 +146,7 @@ impl Args {
                     let mut next = || words.next().ok_or(ArgsError::NoValue("--driver"));
                     args.mode = Mode::Driver(next()?, number("tasks", next()?)?);
                 }
+                "--alive" => args.mode = Mode::Alive,
                 "--failover-keeper" => args.mode = Mode::Keeper(words.next()),
                 "--failover-cut" => {
                     let mut next = || words.next().ok_or(ArgsError::NoValue("--failover-cut"));

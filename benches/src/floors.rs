@@ -7,6 +7,7 @@
 pub(crate) mod actix;
 pub(crate) mod kameo;
 pub(crate) mod memory;
+pub(crate) mod process;
 pub(crate) mod ractor;
 pub(crate) mod redis;
 pub(crate) mod rocks;
@@ -21,7 +22,7 @@ use std::time::Instant;
 use crate::row::{Goal, Outcome, Reference, Row};
 
 /// Every floor and peer, in the order of the table.
-const ALL: [&Reference; 33] = [
+const ALL: [&Reference; 38] = [
     &spawn::TOKIO_BATCHES,
     &spawn::TOKIO_ONE,
     &spawn::TOKIO_FROM_OUTSIDE,
@@ -41,11 +42,16 @@ const ALL: [&Reference; 33] = [
     &socket::UNIX,
     &socket::TCP,
     &socket::UNIX_CALLS,
+    &socket::UNIX_CALLS_FOUR,
     &socket::TCP_CALLS,
     &socket::TCP_STREAM,
+    &socket::TCP_THREE_STREAMS,
+    &socket::TCP_STREAMS,
     &memory::COPY_FIRST_TOUCH,
     &memory::COPY_WARM,
-    &memory::COPY_WARM_TWO_THREADS,
+    &memory::COPY_WARM_THREADS,
+    &memory::READ_100_MB,
+    &process::STARTED,
     &small::CODEC,
     &small::MAP,
     &small::ARC_CLONE,

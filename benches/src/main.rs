@@ -66,6 +66,7 @@ fn start(args: &Args) -> Outcome<()> {
         Mode::Failover => failover::run(args.quick)?,
         Mode::Flushing { tasks, replicas } => flushing::run(args.quick, *tasks, *replicas)?,
         Mode::Series(series) => flushing::series(series)?,
+        Mode::Alive => floors::process::alive()?,
         Mode::Driver(address, tasks) => rows::drive(address, *tasks)?,
         Mode::Keeper(network) => failover::keep(network.as_deref())?,
         Mode::Cut(network, folder) => failover::cut(network, folder, args.quick)?,

@@ -1,12 +1,15 @@
-//! Floors of a large object: copying 800 MB, the array of Ray's microbenchmark, into shared memory.
+//! Floors of a large object: copying 800 MB, the array of Ray's microbenchmark, into shared memory, and reading 100 MB there.
 //!
 //! The one file of the benches with unsafe code: a segment's memory is reached through a raw slice.
 #![allow(unsafe_code)]
 
+use std::hint::black_box;
+
 use shared_memory::{Shmem, ShmemConf};
 
-use super::rate;
-use crate::row::{Ctx, Outcome, Reference, Unit, WORKERS};
+use super::{each, rate};
+use crate::machine;
+use crate::row::{Ctx, Outcome, Reference, Unit};
 
 /// The bytes of the large object: 100 MiB of 64-bit numbers, as in Ray's microbenchmark.
 pub(crate) const LARGE_BYTES: usize = 8 * 100 * 1024 * 1024;
@@ -19,12 +22,23 @@ pub(crate) static COPY_FIRST_TOUCH: Reference =
 pub(crate) static COPY_WARM: Reference =
     Reference { name: "copy of 800 MB, warm", unit: Unit::BytesPerSecond, measure: |ctx| warm(ctx, 1) };
 
-/// Into memory that was touched before, each thread a part.
-pub(crate) static COPY_WARM_TWO_THREADS: Reference = Reference {
-    name: "copy of 800 MB, warm, 2 threads",
+/// Into memory that was touched before, each thread a part; as many threads as a large `put` takes.
+pub(crate) static COPY_WARM_THREADS: Reference = Reference {
+    name: "copy of 800 MB, warm, by the threads of a put",
     unit: Unit::BytesPerSecond,
-    measure: |ctx| warm(ctx, WORKERS),
+    measure: |ctx| warm(ctx, machine::cores().min(PUT_THREADS_MAX)),
 };
+
+/// Threads that copy one large object into the store, at most, where there are as many processors
+/// (`actors/src/store/copy.rs`).
+const PUT_THREADS_MAX: usize = 4;
+
+/// One thread reads an object of 100 MB that lies in shared memory, every number of it.
+pub(crate) static READ_100_MB: Reference =
+    Reference { name: "read of 100 MB of shared memory", unit: Unit::Seconds, measure: read };
+
+/// Bytes of the object that is read.
+pub(crate) const READ_BYTES: usize = 100_000_000;
 
 /// What is copied.
 struct Source(Vec<u8>);
@@ -68,6 +82,34 @@ fn warm(ctx: &mut Ctx, threads: usize) -> Outcome<f64> {
         copy(source, target, threads);
         Ok(())
     })
+}
+
+/// The segment that is read.
+struct Shared(Shmem);
+
+fn read(ctx: &mut Ctx) -> Outcome<f64> {
+    let bytes = ctx.size(READ_BYTES / 8) * 8;
+    let Shared(segment) = ctx.kept(|_| {
+        let mut segment = segment(bytes)?;
+        bytes_of(&mut segment).fill(7);
+        Ok(Shared(segment))
+    })?;
+    let numbers: &[i64] = {
+        let (_, numbers, _) = {
+            // SAFETY: any eight bytes are a valid `i64`, and `align_to` gives those that are aligned.
+            unsafe { bytes_of(segment).align_to() }
+        };
+        &numbers[..bytes / 8]
+    };
+    each(1, || {
+        black_box(sum(black_box(numbers)));
+        Ok(())
+    })
+}
+
+/// What is done with an object of which every number is read.
+pub(crate) fn sum(numbers: &[i64]) -> i64 {
+    numbers.iter().fold(0, |sum, number| sum.wrapping_add(*number))
 }
 
 /// Copies with this many threads, the caller's among them.

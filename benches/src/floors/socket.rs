@@ -32,6 +32,10 @@ pub(crate) static TCP: Reference =
 pub(crate) static UNIX_CALLS: Reference =
     Reference { name: "encoded calls over a Unix socket", unit: Unit::PerSecond, measure: unix_calls };
 
+/// The same over four Unix sockets at a time, each with its own two threads; the sum.
+pub(crate) static UNIX_CALLS_FOUR: Reference =
+    Reference { name: "encoded calls over four Unix sockets", unit: Unit::PerSecond, measure: four_times_unix_calls };
+
 /// The same over TCP on loopback.
 pub(crate) static TCP_CALLS: Reference =
     Reference { name: "encoded calls over TCP loopback", unit: Unit::PerSecond, measure: tcp_calls };
@@ -40,9 +44,14 @@ pub(crate) static TCP_CALLS: Reference =
 pub(crate) static TCP_STREAM: Reference =
     Reference { name: "TCP loopback, one stream", unit: Unit::BytesPerSecond, measure: tcp_stream };
 
-/// Four TCP streams on loopback at a time, in writes of 1 MiB.
+/// Four TCP streams on loopback at a time, in writes of 1 MiB; the sum.
 pub(crate) static TCP_STREAMS: Reference =
-    Reference { name: "TCP loopback, four streams", unit: Unit::BytesPerSecond, measure: tcp_streams };
+    Reference { name: "TCP loopback, four streams", unit: Unit::BytesPerSecond, measure: tcp_streams::<4> };
+
+/// Three at a time, likewise: what a machine that is four nodes at once can carry to three of them, since all share its
+/// processors and its memory.
+pub(crate) static TCP_THREE_STREAMS: Reference =
+    Reference { name: "TCP loopback, three streams", unit: Unit::BytesPerSecond, measure: tcp_streams::<3> };
 
 fn unix(ctx: &mut Ctx) -> Outcome<f64> {
     let (here, there) = UnixStream::pair()?;
@@ -103,6 +112,20 @@ fn unix_calls(ctx: &mut Ctx) -> Outcome<f64> {
     let (here, there) = UnixStream::pair()?;
     let ends = (here.try_clone()?, here, there.try_clone()?, there);
     calls(ctx.size(CALLS), ends)
+}
+
+fn four_times_unix_calls(ctx: &mut Ctx) -> Outcome<f64> {
+    const SOCKETS: usize = 4;
+    let calls_each = ctx.size(CALLS) / SOCKETS + 1;
+    rate(SOCKETS * calls_each, || {
+        let start = |_| -> Outcome<_> {
+            let (here, there) = UnixStream::pair()?;
+            let ends = (here.try_clone()?, here, there.try_clone()?, there);
+            Ok(thread::spawn(move || calls(calls_each, ends)))
+        };
+        let callers = (0..SOCKETS).map(start).collect::<Outcome<Vec<_>>>()?;
+        callers.into_iter().try_for_each(|caller| caller.join().map_err(|_| "a caller panicked")?.map(|_| ()))
+    })
 }
 
 fn tcp_calls(ctx: &mut Ctx) -> Outcome<f64> {
@@ -177,8 +200,7 @@ fn tcp_stream(ctx: &mut Ctx) -> Outcome<f64> {
     Ok(bytes)
 }
 
-fn tcp_streams(ctx: &mut Ctx) -> Outcome<f64> {
-    const STREAMS: usize = 4;
+fn tcp_streams<const STREAMS: usize>(ctx: &mut Ctx) -> Outcome<f64> {
     let chunks = ctx.size(STREAM_BYTES / CHUNK_BYTES) / STREAMS + 1;
     let pairs = (0..STREAMS).map(|_| connected()).collect::<Outcome<Vec<_>>>()?;
     rate(STREAMS * chunks * CHUNK_BYTES, || {

@@ -7,28 +7,37 @@ use actinic::prelude::*;
 
 use super::cluster::kept;
 use super::node::get_all;
-use crate::floors::{rate, repeat};
+use crate::floors::{process, rate, repeat, socket};
 use crate::row::{Ctx, Goal, Outcome, Row, Unit, WORKERS};
 
 const GROUPS: usize = 1_000;
 const ACTORS: usize = 10_000;
 /// So many processes of this program fit into the memory of a small machine.
-const ACTORS_APART: usize = 40;
+const ACTORS_APART: usize = process::PROCESSES;
 /// Nodes of the cluster of these rows.
 const NODES: usize = 2;
 
 /// The rows of this file.
 pub(super) fn rows() -> Vec<Row> {
-    let row = |name, measure| Row { name, unit: Unit::PerSecond, goal: Goal::NONE, measure, references: Vec::new() };
+    let ray = Goal { text: "20 x Ray's 287/s", figure: Some(20.0 * 287.0), ..Goal::NONE };
+    let actors = Goal { text: "50 k/s", figure: Some(5e4), ..Goal::NONE };
+    let processes = Goal { text: "half of bare processes", ratio: Some(0.5), ..Goal::NONE };
+    let row = |name, goal, measure, floor| Row { name, unit: Unit::PerSecond, goal, measure, references: vec![floor] };
     vec![
-        row("placement groups made and removed on two nodes", groups),
-        row("actors made and alive at once, in at most four worker processes", made_together),
-        row("actors made, each in a worker process of its own", made_apart),
+        row("placement groups made and removed on two nodes", ray, groups, &socket::TCP_CALLS),
+        row(
+            "actors made and alive at once, in at most four worker processes",
+            actors,
+            made_together,
+            &socket::UNIX_CALLS,
+        ),
+        row("actors made, each in a worker process of its own", processes, made_apart, &process::STARTED),
     ]
 }
 
 /// Groups a second: all are asked for, each is waited for, all are removed, and then both nodes are reserved whole, which
-/// cannot be before the last of them is gone.
+/// cannot be before the last of them is gone. The floor is one call to another node; a group takes two of them (it is prepared
+/// on both nodes, and then held), its driver's request and answer, three rows in the control store, and as much again to go.
 fn groups(ctx: &mut Ctx) -> Outcome<f64> {
     let groups = ctx.size(GROUPS);
     let runtime = kept(ctx)?;
@@ -63,7 +72,9 @@ impl Placed {
 }
 
 /// Actors a second that are made, each called once; all are alive until the last has answered. They ask for nothing, so that no
-/// more processes host them than the nodes have CPUs.
+/// more processes host them than the nodes have CPUs. The floor is one call into another process; an actor takes several, for
+/// beside the call that is made to it, its keeper places it, writes down that it was made, where, and that it is up, and
+/// has it made in its process.
 fn made_together(ctx: &mut Ctx) -> Outcome<f64> {
     let actors = ctx.size(ACTORS);
     let runtime = kept(ctx)?;
