@@ -5,36 +5,45 @@
 //! images lie in the **object store**, put there once and read where they lie.
 //!
 //! It starts a cluster of three nodes on this machine, each a process with worker processes of its own, and half-way kills
-//! one of them: its tasks run again elsewhere. With `--embedded` the same code runs within this process; with
+//! the one that the parameter server is on: its steps run again elsewhere, and the server is made again, from its last
+//! checkpoint. Another actor notes who began which step, so that it is known which ones ran again. With `--embedded` the same code runs within this process; with
 //! `ACTINIC_ADDRESS` set, on the cluster that is there.
 //!
 //! `cargo run --release -p digits` (or `make demo`)
 
 mod data;
 mod model;
+mod progress;
 mod random;
 mod report;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    time::{Duration, Instant},
+};
 
 use actinic::{cluster::Cluster, prelude::*};
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount};
 use owo_colors::Style;
 use serde::{Deserialize, Serialize};
 
-use self::{data::Digits, model::Model, random::Random};
+use self::{data::Digits, model::Model, progress::Progress, random::Random};
 
 const SEED: u64 = 42;
 const HELD_OUT: usize = 360;
 const SHARDS: usize = 4;
 const BATCH: usize = 64;
 const EPOCHS: usize = 60;
-const EPOCHS_A_LINE: usize = 6;
 const IN_FLIGHT: usize = 8;
 /// Nodes of the cluster, the head included.
 const NODES: usize = 3;
 /// Pushes between two checkpoints of the parameter server.
 const CHECKPOINT_EVERY: u64 = 100;
+/// How often a call to the parameter server is tried again whose answer was lost with it.
+const CALL_RETRIES: u32 = 10;
+/// Steps that ran again, of which it is told where.
+const AGAIN_SHOWN: usize = 4;
 
 /// Holds the weights and moves them against the gradients that come in.
 #[remote]
@@ -57,10 +66,53 @@ impl ParameterServer {
     }
 
     fn push(&mut self, gradient: Model) {
-        let left = 1.0 - self.pushes as f32 / self.pushes_planned as f32;
+        // A push whose answer was lost is made again, so there may be some more than planned.
+        let left = (1.0 - self.pushes as f32 / self.pushes_planned as f32).max(0.0);
         self.pushes += 1;
         self.velocity.blend(0.9, &gradient, 1.0);
         self.weights.blend(1.0, &self.velocity, -0.05 * left);
+    }
+
+    /// Where it is, and how many pushes it knows of.
+    fn place(&self) -> Result<Place, TaskError> {
+        Ok(Place { node: Runtime::current()?.node_id().to_string(), pushes: self.pushes })
+    }
+}
+
+/// What the parameter server says of itself.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// Its node.
+    pub(crate) node: String,
+    /// The pushes that it knows of.
+    pub(crate) pushes: usize,
+}
+
+/// A step that was begun twice: which, where at first, and where then.
+type Again = (usize, String, String);
+
+/// Notes which node began which step.
+#[remote]
+#[derive(Default)]
+struct Register {
+    begun: BTreeMap<usize, String>,
+    again: Vec<Again>,
+}
+
+#[remote]
+impl Register {
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn begins(&mut self, step: usize, node: String) {
+        if let Some(before) = self.begun.insert(step, node.clone()) {
+            self.again.push((step, before, node));
+        }
+    }
+
+    fn again(&self) -> Vec<Again> {
+        self.again.clone()
     }
 }
 
@@ -80,13 +132,20 @@ struct Step {
 
 /// One step: the loss on one batch, whose gradient has been pushed, and the node that took it.
 #[remote]
-fn learn(server: ParameterServerHandle, shard: Digits, batch: usize) -> Result<Step, TaskError> {
+fn learn(
+    server: ParameterServerHandle,
+    register: RegisterHandle,
+    shard: Digits,
+    step: usize,
+) -> Result<Step, TaskError> {
+    let node = Runtime::current()?.node_id().to_string();
+    let _ = register.begins(step, node.clone());
     let weights = server.weights().get()?;
     let batches = shard.len() / BATCH;
-    let first = batch % batches * BATCH;
+    let first = step / SHARDS % batches * BATCH;
     let (gradient, loss) = weights.gradient(&shard.select(first..first + BATCH));
     let _ = server.push(gradient);
-    Ok(Step { loss, node: Runtime::current()?.node_id().to_string() })
+    Ok(Step { loss, node })
 }
 
 /// What the network reads in each image.
@@ -95,7 +154,7 @@ fn classify(weights: Model, test: Digits) -> Vec<u8> {
     weights.predict(&test.images)
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let embedded = std::env::args().any(|arg| arg == "--embedded");
     let joins = std::env::var("ACTINIC_ADDRESS").is_ok_and(|address| !address.is_empty());
@@ -120,7 +179,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("   {} weights in a parameter server, {IN_FLIGHT} steps at a time", HumanCount(first.len() as u64));
     if let Some(cluster) = &cluster {
         println!(
-            "   a cluster of {NODES} nodes on this machine, as processes {:?}; the last is killed half-way",
+            "   a cluster of {NODES} nodes on this machine, as processes {:?}; the last, which has the parameter server, is \
+             killed half-way",
             cluster.pids()
         );
     }
@@ -131,8 +191,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let shards: Vec<_> = (0..SHARDS).map(|shard| shift.remote(&train, shard)).collect();
     // Kept by this process, so that no node's loss takes them along.
     let shards = shards.iter().map(|shard| rt.put(rt.get(shard)?)).collect::<Result<Vec<_>, TaskError>>()?;
-    let server = ParameterServer::options().max_restarts(3).checkpoint_every(CHECKPOINT_EVERY).remote(first, steps);
-    let losses = train_network(&rt, &server, &shards, &test, steps, cluster.as_mut())?;
+    let nodes: Vec<String> = cluster.iter_mut().flat_map(Cluster::nodes).map(|node| node.card.node.clone()).collect();
+    let mut options =
+        ParameterServer::options().max_restarts(3).max_task_retries(CALL_RETRIES).checkpoint_every(CHECKPOINT_EVERY);
+    if let Some(last) = nodes.last() {
+        // There if it can be, so that it is lost with that node, and elsewhere when that is gone.
+        options = options.scheduling_strategy(SchedulingStrategy::NodeAffinity { node: last.parse()?, soft: true });
+    }
+    let here = SchedulingStrategy::NodeAffinity { node: rt.node_id(), soft: false };
+    let (server, register) = (options.remote(first, steps), Register::options().scheduling_strategy(here).remote());
+    let mut training = Training {
+        rt: &rt,
+        server: &server,
+        register: &register,
+        progress: Progress::new(steps, &nodes),
+        done: BTreeMap::new(),
+        loss: None,
+    };
+    let losses = training.run(&shards, &test, steps, cluster.as_mut())?;
+    let Training { progress, done, loss, .. } = training;
+    progress.finish();
 
     let answers = rt.get(&classify.remote(server.weights(), &test))?;
     let test = rt.get(&test)?;
@@ -140,84 +218,156 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     report::confusion(test.labels.as_slice(), &answers);
     let wrong = report::mistakes(&test, &answers);
     let accuracy = 1.0 - wrong as f64 / test.len() as f64;
+    let again = rt.get(&register.again())?;
     summary(&rt, accuracy, started);
+    if let Some(loss) = &loss {
+        report::recovery(loss, &again, AGAIN_SHOWN);
+    }
     rt.shutdown();
-    assert!(accuracy >= 0.95, "it should read 95 % of the digits, and read {:.1} %", accuracy * 100.0);
+    let finished: usize = done.values().map(|done| done.before + done.after).sum();
+    check(finished == steps, || format!("{finished} of {steps} steps have ended"))?;
+    check(accuracy >= 0.95, || format!("it should read 95 % of the digits, and read {:.1} %", accuracy * 100.0))?;
+    if cluster.is_some() {
+        took_part(&nodes, &done, loss.as_ref())?;
+    }
     Ok(())
 }
 
-/// Runs all steps, a few at a time, and kills a node half-way; gives the mean loss of each epoch.
-fn train_network(
-    rt: &Runtime,
-    server: &ParameterServerHandle,
-    shards: &[ObjectRef<Digits>],
-    test: &ObjectRef<Digits>,
-    steps: usize,
-    mut cluster: Option<&mut Cluster>,
-) -> Result<Vec<f32>, Box<dyn std::error::Error>> {
-    let labels = rt.get(test)?.labels;
-    let progress = progress_bar(steps);
-    let (mut running, mut submitted, mut finished) = (Vec::new(), 0, 0);
-    let (mut losses, mut sum) = (Vec::new(), 0.0);
-    let mut by_node: BTreeMap<String, usize> = BTreeMap::new();
-    while finished < steps {
-        if finished == steps / 2 {
-            if let Some(node) = cluster.take().and_then(|cluster| cluster.nodes().last_mut()) {
-                node.kill()?;
-                say(&progress, &format!("   killed node {:.8} (process {})", node.card.node, node.pid()));
-            }
-        }
-        while running.len() < IN_FLIGHT && submitted < steps {
-            running.push(learn.remote(server.clone(), &shards[submitted % SHARDS], submitted / SHARDS));
-            submitted += 1;
-        }
-        let (ready, others) = rt.wait(&running, 1, None)?; // whichever is first
-        running = others;
-        for step in ready {
-            let Step { loss, node } = rt.get(&step)?;
-            sum += loss;
-            *by_node.entry(node).or_default() += 1;
-            finished += 1;
-            progress.inc(1);
-            if finished % (steps / EPOCHS) == 0 {
-                losses.push(sum / (steps / EPOCHS) as f32);
-                sum = 0.0;
-                let answers = rt.get(&classify.remote(server.weights(), test))?;
-                let right = answers.iter().zip(labels.as_slice()).filter(|(answer, is)| answer == is).count();
-                let accuracy = right as f64 / labels.len() as f64;
-                show_epoch(&progress, losses.len(), losses[losses.len() - 1], accuracy, &by_node);
-                by_node.values_mut().for_each(|steps| *steps = 0);
-            }
-        }
-    }
-    progress.finish_and_clear();
-    Ok(losses)
-}
-
-fn progress_bar(steps: usize) -> ProgressBar {
-    if !report::on_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("   {bar:36.cyan/blue} {pos}/{len} steps  {msg}  {elapsed}");
-    let bar = ProgressBar::new(steps as u64);
-    bar.with_style(style.expect("the template is well-formed").progress_chars("━╸─"))
-}
-
-fn show_epoch(progress: &ProgressBar, epoch: usize, loss: f32, accuracy: f64, by_node: &BTreeMap<String, usize>) {
-    progress.set_message(format!("loss {loss:.3}, {:.1} % of the held-out digits", accuracy * 100.0));
-    if epoch.is_multiple_of(EPOCHS_A_LINE) || epoch == 1 {
-        let nodes: String = by_node.iter().map(|(node, steps)| format!("  {node:.8}: {steps:>3}")).collect();
-        let accuracy = accuracy * 100.0;
-        say(progress, &format!("   epoch {epoch:>3}   loss {loss:.3}   reads {accuracy:.1} %   steps by node {nodes}"));
-    }
-}
-
-/// A line above the bar.
-fn say(progress: &ProgressBar, line: &str) {
-    if progress.is_hidden() {
-        println!("{line}");
+fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Box<dyn Error>> {
+    if holds {
+        Ok(())
     } else {
-        progress.println(line);
+        Err(otherwise().into())
+    }
+}
+
+/// That all nodes took part, one was lost with the parameter server, and the others went on without it.
+fn took_part(nodes: &[String], done: &BTreeMap<String, Done>, loss: Option<&Loss>) -> Result<(), Box<dyn Error>> {
+    let of = |node: &String| done.get(node).cloned().unwrap_or_default();
+    check(nodes.len() == NODES, || format!("there were {} nodes, not {NODES}", nodes.len()))?;
+    for node in nodes {
+        check(of(node).before > 0, || format!("node {node:.8} took no step before one was killed"))?;
+    }
+    let loss = loss.ok_or("no node was killed")?;
+    for node in nodes.iter().filter(|node| **node != loss.node) {
+        check(of(node).after > 0, || format!("node {node:.8} took no step after another was killed"))?;
+    }
+    let place = loss.server_after.as_ref().ok_or("the parameter server was never made again")?;
+    check(loss.server_before.node == loss.node, || {
+        "the parameter server was not on the node that was killed".to_owned()
+    })?;
+    check(place.node != loss.node, || "the parameter server is on the node that was killed".to_owned())
+}
+
+/// Steps of a node, before a node was killed and after it.
+#[derive(Clone, Default)]
+struct Done {
+    before: usize,
+    after: usize,
+}
+
+/// What was lost: a node, and the parameter server that was on it.
+pub(crate) struct Loss {
+    /// The node that was killed.
+    pub(crate) node: String,
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Where the parameter server was shortly before, and how many pushes it knew of.
+    pub(crate) server_before: Place,
+    /// The same of the one that was made again.
+    pub(crate) server_after: Option<Place>,
+    /// How long after.
+    pub(crate) server_back: Duration,
+    /// Steps that were under way.
+    pub(crate) under_way: usize,
+}
+
+/// The training, as its driver sees it.
+struct Training<'a> {
+    rt: &'a Runtime,
+    server: &'a ParameterServerHandle,
+    register: &'a RegisterHandle,
+    progress: Progress,
+    done: BTreeMap<String, Done>,
+    loss: Option<Loss>,
+}
+
+impl Training<'_> {
+    /// Runs all steps, a few at a time, and kills a node half-way; gives the mean loss of each epoch.
+    fn run(
+        &mut self,
+        shards: &[ObjectRef<Digits>],
+        test: &ObjectRef<Digits>,
+        steps: usize,
+        mut cluster: Option<&mut Cluster>,
+    ) -> Result<Vec<f32>, Box<dyn Error>> {
+        let (rt, of_epoch) = (self.rt, steps / EPOCHS);
+        let labels = rt.get(test)?.labels;
+        let (mut running, mut submitted, mut finished) = (Vec::new(), 0, 0);
+        let (mut losses, mut sum, mut back) = (Vec::new(), 0.0, None);
+        while finished < steps {
+            while running.len() < IN_FLIGHT && submitted < steps {
+                let (server, register) = (self.server.clone(), self.register.clone());
+                // Over all nodes: left to itself each step would run where the images are, on the driver's own.
+                let spread = learn.options().scheduling_strategy(SchedulingStrategy::Spread);
+                running.push(spread.remote(server, register, &shards[submitted % SHARDS], submitted));
+                submitted += 1;
+            }
+            if finished >= steps / 2 {
+                if let Some(cluster) = cluster.take() {
+                    back = Some((self.lose_a_node(cluster, running.len())?, Instant::now()));
+                }
+            }
+            let (ready, others) = rt.wait(&running, 1, None)?; // whichever is first
+            running = others;
+            for step in ready {
+                let Step { loss, node } = rt.get(&step)?;
+                let done = self.done.entry(node.clone()).or_default();
+                *(if self.loss.is_some() { &mut done.after } else { &mut done.before }) += 1;
+                self.progress.step(&node);
+                (sum, finished) = (sum + loss, finished + 1);
+                if finished % of_epoch == 0 {
+                    losses.push(sum / of_epoch as f32);
+                    sum = 0.0;
+                    let answers = rt.get(&classify.remote(self.server.weights(), test))?;
+                    let right = answers.iter().zip(labels.as_slice()).filter(|(answer, is)| answer == is).count();
+                    self.progress.learned(losses[losses.len() - 1], right as f64 / labels.len() as f64);
+                }
+            }
+            if let Some((place, since)) = back.take_if(|(place, _)| place.is_ready()) {
+                self.server_is_back(&rt.get(&place)?, since);
+            }
+        }
+        if let Some((place, since)) = back {
+            self.server_is_back(&rt.get(&place)?, since);
+        }
+        Ok(losses)
+    }
+
+    /// Kills the last node; gives what the parameter server will say when it has been made again.
+    fn lose_a_node(&mut self, cluster: &mut Cluster, under_way: usize) -> Result<ObjectRef<Place>, Box<dyn Error>> {
+        let server_before = self.rt.get(&self.server.place())?;
+        let node = cluster.nodes().last_mut().ok_or("a cluster has nodes")?;
+        node.kill()?;
+        let (node, pid) = (node.card.node.clone(), node.pid());
+        let name = self.progress.name(&node);
+        self.progress.say(&format!(
+            "   killed {name}, process {pid}, with the parameter server after {} pushes",
+            server_before.pushes
+        ));
+        self.progress.note(&node, "killed");
+        let (server_after, server_back) = (None, Duration::ZERO);
+        self.loss = Some(Loss { node, pid, server_before, server_after, server_back, under_way });
+        Ok(self.server.place())
+    }
+
+    fn server_is_back(&mut self, place: &Place, since: Instant) {
+        let Some(loss) = &mut self.loss else { return };
+        (loss.server_after, loss.server_back) = (Some(place.clone()), since.elapsed());
+        let name = self.progress.name(&place.node);
+        let after = since.elapsed().as_millis();
+        self.progress
+            .say(&format!("   made the parameter server again on {name} after {after:.1} s, from its checkpoint"));
     }
 }
 

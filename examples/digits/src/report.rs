@@ -1,10 +1,13 @@
-//! What is shown at the end: the loss as it fell, the confusion matrix, and the digits that were read wrong.
+//! What is shown at the end: the loss as it fell, the confusion matrix, the digits that were read wrong, and what was lost.
 
 use std::io::IsTerminal;
 
 use owo_colors::{OwoColorize, Style};
 
-use crate::data::{Digits, CLASSES, SIDE};
+use crate::{
+    data::{Digits, CLASSES, SIDE},
+    Again, Loss, Place,
+};
 
 /// Whether somebody looks at a terminal.
 pub(crate) fn on_terminal() -> bool {
@@ -76,6 +79,28 @@ pub(crate) fn mistakes(test: &Digits, read: &[u8]) -> usize {
         println!("   {}", lines.collect::<String>().trim_end());
     }
     wrong.len()
+}
+
+/// What was lost with a node, and what was done about it.
+pub(crate) fn recovery(loss: &Loss, again: &[Again], shown: usize) {
+    let Loss { node, pid, server_before, server_after, server_back, under_way } = loss;
+    heading("The node that was killed");
+    println!("   lost       node {node:.8}, process {pid}, its workers, and the parameter server");
+    println!("   under way  {under_way} steps on all nodes");
+    let of = again.iter().map(|(step, from, to)| format!("step {step} ({from:.8} → {to:.8})"));
+    let first = of.take(shown).collect::<Vec<_>>().join(", ");
+    let more = if again.len() > shown { ", .." } else { "" };
+    match again.len() {
+        0 => println!("   ran again  no step that had begun; what was sent there and had not begun ran elsewhere"),
+        steps => println!("   ran again  {steps} steps that had begun: {first}{more}"),
+    }
+    if let Some(Place { node: place, pushes }) = server_after {
+        println!(
+            "   server     made again on node {place:.8} after {} ms; it had {} pushes, and {pushes} when it was first asked",
+            server_back.as_millis(),
+            server_before.pushes
+        );
+    }
 }
 
 fn shade(ink: f32) -> char {
