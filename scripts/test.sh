@@ -32,6 +32,13 @@ step() {
     fi
 }
 
+# Says what is not run, and why.
+skip() {
+    echo
+    echo "== $1: skipped, $2"
+    ignored=$((ignored + 1))
+}
+
 # Runs cargo test and adds up its result lines. A run that fails without a failed test (it did not compile) counts as one.
 tests() {
     local name=$1 status=0 counts
@@ -67,6 +74,13 @@ short_failover() { (cd "$results" && bounded 120 "$target/release/actinic-bench"
 step "failover of the control store, short" short_failover
 short_flushing() { (cd "$results" && bounded 120 "$target/release/actinic-bench" --flushing --quick); }
 step "the control store under endless load, short" short_flushing
+
+# Ray's side, as far as that goes without Ray.
+if command -v python3 >/dev/null; then
+    step "the scripts beside Ray" bounded 60 benches/peers/check.sh
+else
+    skip "the scripts beside Ray" "there is no python3"
+fi
 
 echo
 for name in ${failures[@]+"${failures[@]}"}; do echo "failed: $name"; done

@@ -1,8 +1,8 @@
 """Ray's side of the rows of clusters: nodes of real processes on this machine (`ray.cluster_utils.Cluster`).
 
-Each row bears the name of a row of `actinic-bench --cluster` and does the same work: the same numbers of nodes and CPUs, the
-same sizes. Numbers of calls are smaller where Ray's rate would make them take minutes. What Ray cannot do here is left out:
-10,000 actors alive at once (each is a process), and the rows behind a narrow link (its nodes have no address to put one at).
+Each row bears the name of a row of `actinic-bench --cluster` and does the same work: the same numbers of nodes, CPUs and
+slots, the same sizes, and the same part of it timed. Where Ray's rate would make Actinic's number of calls take minutes, there
+are fewer in a round, and the row tells both numbers (`count`, `count_actinic`). What is left out, and why, is in the README.
 
 Usage: ray_cluster.py OUT.json [--cpus N] [--seconds S] [--rounds N] [--deadline S] [--only TEXT]
 """
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-from ray_micro import LOOPBACK, OutOfTime, Timer  # Sets Ray's environment before Ray is imported.
+from ray_micro import LONG_CALL_ROUNDS, LOOPBACK, OutOfTime, Timer  # Sets Ray's environment before Ray is imported.
 
 import numpy as np  # noqa: E402
 import ray  # noqa: E402
@@ -24,13 +24,22 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from ray.util.placement_group import placement_group, remove_placement_group  # noqa: E402
 
 TASKS = 5_000
-ACTORS = 20
-GROUPS = 100
+TASKS_ACTINIC = 200_000
+ACTORS_APART = 40
+# Each is a process on Ray's side: so many fit into the memory of a small machine.
+ACTORS_TOGETHER = 100
+ACTORS_TOGETHER_ACTINIC = 10_000
+GROUPS = 1_000
 DRIVERS = 4
-DRIVER_TASKS = 2_500
+DRIVER_TASKS = 50_000
+# One call of the row of many drivers is to take no longer.
+DRIVERS_SECONDS_MAX = 60
+DRIVER_TASKS_FIRST = 500
 PUT_BYTES = 100_000_000
 MOVED_BYTES = 256 << 20
 STORE_BYTES = 1_200_000_000
+# How many times Ray's figure Actinic's is to be, where the work crosses processes on both sides.
+GOAL = 20
 FAR = "far"
 EACH = ("first", "second", "third")
 
@@ -52,8 +61,14 @@ class Idle:
 
 @ray.remote(num_cpus=0)
 def first(array):
-    """Reads a large object where it runs."""
+    """Touches a large object where it runs."""
     return array[0]
+
+
+@ray.remote(num_cpus=0)
+def whole(array):
+    """Reads a large object where it runs."""
+    return array.sum()
 
 
 @ray.remote(num_cpus=0)
@@ -78,9 +93,8 @@ class Nodes:
         }
         self.cluster = Cluster(initialize_head=True, head_node_args=own)
         for name in self.others:
-            resources = {name: 10 * self.cpus}
             self.cluster.add_node(
-                num_cpus=self.cpus, resources=resources, object_store_memory=STORE_BYTES, node_ip_address=LOOPBACK
+                num_cpus=self.cpus, resources={name: self.cpus}, object_store_memory=STORE_BYTES, node_ip_address=LOOPBACK
             )
         ray.init(address=self.cluster.address, log_to_driver=False, configure_logging=False)
         self.cluster.wait_for_nodes()
@@ -91,38 +105,78 @@ class Nodes:
         self.cluster.shutdown()
 
 
-def seconds_each(timer, name, call):
-    """A row of single calls; figures are calls a second, as Actinic's are when they are compared."""
-    timer(name, call)
-
-
-def gigabytes(timer, name, call, size):
-    """A row of bytes a second."""
+def counted(timer, name, call, count, count_actinic=None):
+    """A row of so many calls at a time; where Actinic makes more, both numbers are told."""
     before = len(timer.results)
-    timer(name, call, size / 1e9)
-    for row in timer.results[before:]:
-        row["unit"] = "GB/s"
+    timer(name, call, count)
+    tell_counts(timer.results[before:], count, count_actinic)
+
+
+def tell_counts(rows, count, count_actinic):
+    """Both numbers, where they differ."""
+    for row in rows:
+        if count_actinic not in (None, count):
+            row["count"], row["count_actinic"] = count, count_actinic
+
+
+def rounds(timer, name, work, prepare=lambda: None, after=lambda _: None, amount=1, unit="1/s"):
+    """A row of which only `work` is timed, not what is prepared for it, nor what is done about its result."""
+    if timer.only not in name:
+        return []
+    samples = []
+    for round_ in range(timer.rounds + 1):
+        if time.monotonic() > timer.deadline_at:
+            raise OutOfTime(name)
+        prepared = prepare()
+        start = time.perf_counter()
+        result = work(prepared)
+        took = time.perf_counter() - start
+        after(result)
+        del prepared, result
+        # The first round also makes the connections.
+        if round_ > 0:
+            samples.append(amount / took)
+            if took > LONG_CALL_ROUNDS * timer.seconds:
+                break
+    samples.sort()
+    value = samples[len(samples) // 2]
+    spread = (samples[-1] - samples[0]) / value * 100
+    row = {"name": name, "value": value, "unit": unit, "runs": len(samples), "spread_percent": spread}
+    timer.results.append(row)
+    print(f"{name} {value:.2f} {unit} (spread {spread:.0f} %)", flush=True)
+    return [row]
 
 
 def calls(timer, where, options):
     """Tasks and actor calls, many and one by one, at one place. `where`: the words for tasks, one task and actor calls."""
     many, one, actor_calls = where
     task = empty.options(**options)
-    timer(many, lambda: ray.get([task.remote() for _ in range(TASKS)]), TASKS)
-    seconds_each(timer, one, lambda: ray.get(task.remote()))
-    actor = Idle.options(**{**options, "num_cpus": 0}).remote()
+    counted(timer, many, lambda: ray.get([task.remote() for _ in range(TASKS)]), TASKS, TASKS_ACTINIC)
+    # Calls a second, as Actinic's are when they are compared.
+    timer(one, lambda: ray.get(task.remote()))
+    # It holds a hundredth of what a task takes, so that it is in nobody's way.
+    resources = {name: 0.01 for name in options.get("resources", {})}
+    actor = Idle.options(num_cpus=0, resources=resources).remote()
     ray.get(actor.nothing.remote())
-    timer(actor_calls, lambda: ray.get([actor.nothing.remote() for _ in range(TASKS)]), TASKS)
-    seconds_each(timer, "one " + actor_calls.replace("calls", "call"), lambda: ray.get(actor.nothing.remote()))
+    many_calls = lambda: ray.get([actor.nothing.remote() for _ in range(TASKS)])  # noqa: E731
+    counted(timer, actor_calls, many_calls, TASKS, TASKS_ACTINIC)
+    timer("one " + actor_calls.replace("calls", "call"), lambda: ray.get(actor.nothing.remote()))
     ray.kill(actor)
 
 
-def actors():
-    """Actors that are made, each called once, and ended."""
-    made = [Idle.remote() for _ in range(ACTORS)]
-    ray.get([actor.nothing.remote() for actor in made])
-    for actor in made:
-        ray.kill(actor)
+def actors(timer, name, count, count_actinic=None):
+    """A row of actors that are made, each called once, all alive at once; they are ended when that is timed."""
+
+    def make(_):
+        made = [Idle.remote() for _ in range(count)]
+        ray.get([actor.nothing.remote() for actor in made])
+        return made
+
+    def end(made):
+        for actor in made:
+            ray.kill(actor)
+
+    tell_counts(rounds(timer, name, make, after=end, amount=count), count, count_actinic)
 
 
 def groups(cpus):
@@ -155,43 +209,31 @@ def two_nodes(timer, cpus):
     with Nodes(cpus, [FAR]):
         far = ("tasks on another node", "one task on another node", "actor calls to another node")
         calls(timer, far, {"num_cpus": 0, "resources": {FAR: 1}})
-        timer("actors made, each in a worker process of its own", actors, ACTORS)
-        timer("placement groups made and removed on two nodes", groups(cpus), GROUPS)
+        actors(timer, "actors made, each in a worker process of its own", ACTORS_APART)
+        together = "actors made and alive at once, in at most four worker processes"
+        actors(timer, together, ACTORS_TOGETHER, ACTORS_TOGETHER_ACTINIC)
+        counted(timer, "placement groups made and removed on two nodes", groups(cpus), GROUPS)
         array = np.full(PUT_BYTES // 8, 7, dtype=np.int64)
-        gigabytes(timer, "put 100 MB for workers", lambda: ray.put(array), PUT_BYTES)
-        made = filled.remote(PUT_BYTES // 8)
-        ray.wait([made])
-        seconds_each(timer, "get a worker's 100 MB", lambda: ray.get(made))
-        there = first.options(resources={FAR: 1})
-        fresh(timer, "a task on another node of the machine reads 100 MB", array, lambda ref: ray.get(there.remote(ref)))
+        put = {"amount": PUT_BYTES / 1e9, "unit": "GB/s"}
+        rounds(timer, "put 100 MB for workers", lambda _: ray.put(array), **put)
+
+        def made():
+            """A worker's object that the driver has not had before."""
+            ref = filled.remote(PUT_BYTES // 8)
+            ray.wait([ref], fetch_local=False)
+            return ref
+
+        rounds(timer, "get a worker's 100 MB", lambda ref: ray.get(ref)[0], made)
+        rounds(timer, "get a worker's 100 MB and read it all", lambda ref: ray.get(ref).sum(), made)
+        touched = first.options(resources={FAR: 1})
+        read = whole.options(resources={FAR: 1})
+        beside = "a task on another node of the machine"
+        fresh = lambda: ray.put(array)  # noqa: E731
+        rounds(timer, f"{beside} touches 100 MB", lambda ref: ray.get(touched.remote(ref)), fresh)
+        rounds(timer, f"{beside} reads all of 100 MB", lambda ref: ray.get(read.remote(ref)), fresh)
         moved = np.full(MOVED_BYTES // 8, 7, dtype=np.int64)
-        fresh(timer, "256 MiB to another node", moved, lambda ref: ray.get(there.remote(ref)), MOVED_BYTES)
-
-
-def fresh(timer, name, array, use, size=None):
-    """A row of an object that nobody has had before, in bytes a second, or in calls a second where no size is given; putting it
-    is not counted."""
-    unit, amount = ("GB/s", size / 1e9) if size else ("1/s", 1)
-    if timer.only not in name:
-        return
-    samples = []
-    for round_ in range(timer.rounds + 1):
-        if time.monotonic() > timer.deadline_at:
-            raise OutOfTime(name)
-        ref = ray.put(array)
-        start = time.perf_counter()
-        use(ref)
-        # The first round also makes the connections.
-        if round_ > 0:
-            samples.append(amount / (time.perf_counter() - start))
-        del ref
-    samples.sort()
-    value = samples[len(samples) // 2]
-    spread = (samples[-1] - samples[0]) / value * 100
-    timer.results.append(
-        {"name": name, "value": value, "unit": unit, "runs": len(samples), "spread_percent": spread}
-    )
-    print(f"{name} {value:.2f} {unit} (spread {spread:.0f} %)", flush=True)
+        there = {"prepare": lambda: ray.put(moved), "amount": MOVED_BYTES / 1e9, "unit": "GB/s"}
+        rounds(timer, "256 MiB to another node", lambda ref: ray.get(touched.remote(ref)), **there)
 
 
 def broadcast(timer):
@@ -202,7 +244,8 @@ def broadcast(timer):
         def everywhere(ref):
             ray.get([first.options(resources={name: 1}).remote(ref) for name in EACH])
 
-        fresh(timer, "256 MiB to three nodes", moved, everywhere, MOVED_BYTES * len(EACH))
+        amount = MOVED_BYTES * len(EACH) / 1e9
+        rounds(timer, "256 MiB to three nodes", everywhere, lambda: ray.put(moved), amount=amount, unit="GB/s")
 
 
 def drive(address):
@@ -210,8 +253,8 @@ def drive(address):
     ray.init(address=address, log_to_driver=False, configure_logging=False)
     ray.get([empty.remote() for _ in range(100)])
     print("ready", flush=True)
-    for _ in sys.stdin:
-        ray.get([empty.remote() for _ in range(DRIVER_TASKS)])
+    for tasks in sys.stdin:
+        ray.get([empty.remote() for _ in range(int(tasks))])
         print("done", flush=True)
     ray.shutdown()
 
@@ -235,17 +278,24 @@ def four_drivers(timer, cpus):
             if not line:
                 raise RuntimeError("a driver has ended")
 
-        def go():
+        def go(tasks):
+            start = time.perf_counter()
             for driver in drivers:
-                driver.stdin.write("go\n")
+                driver.stdin.write(f"{tasks}\n")
                 driver.stdin.flush()
             for driver in drivers:
                 hear(driver)
+            return tasks / (time.perf_counter() - start)
 
         try:
             for driver in drivers:
                 hear(driver)
-            timer(name, go, DRIVERS * DRIVER_TASKS)
+            # Workers come up; then as many tasks as there is time for, warm-up included.
+            go(DRIVER_TASKS_FIRST)
+            rate = go(DRIVER_TASKS_FIRST)
+            left = min(DRIVERS_SECONDS_MAX, max(timer.deadline_at - time.monotonic(), 2.0) / 2)
+            tasks = max(DRIVER_TASKS_FIRST, min(DRIVER_TASKS, int(rate * left)))
+            counted(timer, name, lambda: go(tasks), DRIVERS * tasks, DRIVERS * DRIVER_TASKS)
         finally:
             for driver in drivers:
                 driver.stdin.close()
@@ -287,7 +337,8 @@ def main():
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
         with open(options.out, "w", encoding="utf-8") as file:
-            json.dump({"version": ray.__version__, "cpus": options.cpus, "rows": timer.results}, file, indent=2)
+            of = {"version": ray.__version__, "cpus": options.cpus, "goal": GOAL}
+            json.dump({**of, "rows": timer.results}, file, indent=2)
     if not timer.results:
         print("no row was measured", file=sys.stderr)
     return 0 if timer.results else 1

@@ -38,6 +38,8 @@ from ray._private import ray_perf  # noqa: E402
 SUFFIX = " (Plasma Store)"
 LOOPBACK = "127.0.0.1"
 LONG_CALL_ROUNDS = 5
+# How many times Ray's figure Actinic's is to be, where its work stays in the process.
+GOAL = 100
 
 
 class OutOfTime(Exception):
@@ -172,7 +174,8 @@ def main():
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
         with open(options.out, "w", encoding="utf-8") as file:
-            json.dump({"version": ray.__version__, "cpus": options.cpus, "rows": timer.results}, file, indent=2)
+            of = {"version": ray.__version__, "cpus": options.cpus, "goal": GOAL}
+            json.dump({**of, "rows": timer.results}, file, indent=2)
     if not timer.results:
         print("no benchmark was measured", file=sys.stderr)
     return 0 if timer.results else 1

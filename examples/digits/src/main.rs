@@ -367,7 +367,7 @@ impl Training<'_> {
         let name = self.progress.name(&place.node);
         let after = since.elapsed().as_millis();
         self.progress
-            .say(&format!("   made the parameter server again on {name} after {after:.1} s, from its checkpoint"));
+            .say(&format!("   made the parameter server again on {name} after {after} ms, from its checkpoint"));
     }
 }
 
