@@ -41,6 +41,23 @@ STORE_BYTES = 1_200_000_000
 # How many times Ray's figure Actinic's is to be, where the work crosses processes on both sides.
 GOAL = 20
 FAR = "far"
+NEAR = ("tasks through worker processes", "one task through a worker process", "actor calls into a worker process")
+AWAY = ("tasks on another node", "one task on another node", "actor calls to another node")
+GROUPS_ROW = "placement groups made and removed on two nodes"
+ACTORS_ROWS = (
+    "actors made, each in a worker process of its own",
+    "actors made and alive at once, in at most four worker processes",
+)
+OBJECT_ROWS = (
+    "put 100 MB for workers",
+    "get a worker's 100 MB",
+    "get a worker's 100 MB and read it all",
+    "a task on another node of the machine touches 100 MB",
+    "a task on another node of the machine reads all of 100 MB",
+    "256 MiB to another node",
+)
+TWO_NODES = (*AWAY, "one actor call to another node", *OBJECT_ROWS, GROUPS_ROW, *ACTORS_ROWS)
+ELSEWHERE = ("tasks of four drivers at once", "256 MiB to three nodes")
 EACH = ("first", "second", "third")
 
 
@@ -199,23 +216,18 @@ def groups(cpus):
 
 def one_node(timer, cpus):
     """The rows of a driver's own node, which is alone: tasks would spill over to a second one on the same machine."""
-    with Nodes(cpus, []):
-        near = ("tasks through worker processes", "one task through a worker process", "actor calls into a worker process")
-        calls(timer, near, {})
+    if any(timer.only in name for name in [*NEAR, "one actor call into a worker process"]):
+        with Nodes(cpus, []):
+            calls(timer, NEAR, {})
 
 
 def two_nodes(timer, cpus):
     """The rows of a driver's node and another."""
     with Nodes(cpus, [FAR]):
-        far = ("tasks on another node", "one task on another node", "actor calls to another node")
-        calls(timer, far, {"num_cpus": 0, "resources": {FAR: 1}})
-        actors(timer, "actors made, each in a worker process of its own", ACTORS_APART)
-        together = "actors made and alive at once, in at most four worker processes"
-        actors(timer, together, ACTORS_TOGETHER, ACTORS_TOGETHER_ACTINIC)
-        counted(timer, "placement groups made and removed on two nodes", groups(cpus), GROUPS)
+        calls(timer, AWAY, {"num_cpus": 0, "resources": {FAR: 1}})
         array = np.full(PUT_BYTES // 8, 7, dtype=np.int64)
         put = {"amount": PUT_BYTES / 1e9, "unit": "GB/s"}
-        rounds(timer, "put 100 MB for workers", lambda _: ray.put(array), **put)
+        rounds(timer, OBJECT_ROWS[0], lambda _: ray.put(array), **put)
 
         def made():
             """A worker's object that the driver has not had before."""
@@ -223,17 +235,20 @@ def two_nodes(timer, cpus):
             ray.wait([ref], fetch_local=False)
             return ref
 
-        rounds(timer, "get a worker's 100 MB", lambda ref: ray.get(ref)[0], made)
-        rounds(timer, "get a worker's 100 MB and read it all", lambda ref: ray.get(ref).sum(), made)
+        rounds(timer, OBJECT_ROWS[1], lambda ref: ray.get(ref)[0], made)
+        rounds(timer, OBJECT_ROWS[2], lambda ref: ray.get(ref).sum(), made)
         touched = first.options(resources={FAR: 1})
         read = whole.options(resources={FAR: 1})
-        beside = "a task on another node of the machine"
         fresh = lambda: ray.put(array)  # noqa: E731
-        rounds(timer, f"{beside} touches 100 MB", lambda ref: ray.get(touched.remote(ref)), fresh)
-        rounds(timer, f"{beside} reads all of 100 MB", lambda ref: ray.get(read.remote(ref)), fresh)
+        rounds(timer, OBJECT_ROWS[3], lambda ref: ray.get(touched.remote(ref)), fresh)
+        rounds(timer, OBJECT_ROWS[4], lambda ref: ray.get(read.remote(ref)), fresh)
         moved = np.full(MOVED_BYTES // 8, 7, dtype=np.int64)
         there = {"prepare": lambda: ray.put(moved), "amount": MOVED_BYTES / 1e9, "unit": "GB/s"}
-        rounds(timer, "256 MiB to another node", lambda ref: ray.get(touched.remote(ref)), **there)
+        rounds(timer, OBJECT_ROWS[5], lambda ref: ray.get(touched.remote(ref)), **there)
+        # These take longest.
+        counted(timer, GROUPS_ROW, groups(cpus), GROUPS)
+        actors(timer, ACTORS_ROWS[0], ACTORS_APART)
+        actors(timer, ACTORS_ROWS[1], ACTORS_TOGETHER, ACTORS_TOGETHER_ACTINIC)
 
 
 def broadcast(timer):
@@ -245,7 +260,7 @@ def broadcast(timer):
             ray.get([first.options(resources={name: 1}).remote(ref) for name in EACH])
 
         amount = MOVED_BYTES * len(EACH) / 1e9
-        rounds(timer, "256 MiB to three nodes", everywhere, lambda: ray.put(moved), amount=amount, unit="GB/s")
+        rounds(timer, ELSEWHERE[1], everywhere, lambda: ray.put(moved), amount=amount, unit="GB/s")
 
 
 def drive(address):
@@ -261,7 +276,7 @@ def drive(address):
 
 def four_drivers(timer, cpus):
     """Drivers in processes of their own that submit at once."""
-    name = "tasks of four drivers at once"
+    name = ELSEWHERE[0]
     if timer.only not in name:
         return
     with Nodes(cpus, []) as nodes:
@@ -327,10 +342,11 @@ def main():
     os.mkdir(os.path.join(folder, "ray"))
     try:
         one_node(timer, options.cpus)
-        two_nodes(timer, options.cpus)
         four_drivers(timer, options.cpus)
-        if timer.only in "256 MiB to three nodes":
+        if timer.only in ELSEWHERE[1]:
             broadcast(timer)
+        if any(timer.only in name for name in TWO_NODES):
+            two_nodes(timer, options.cpus)
     except OutOfTime as first_left_out:
         print(f"the time is up: left out from `{first_left_out}` on", flush=True)
     finally:

@@ -39,7 +39,7 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-bounds=(--deadline 420)
+bounds=(--deadline 600)
 quick_actinic=()
 if [[ -n $quick ]]; then
     bounds=(--seconds 0.2 --rounds 1 --deadline 30)
@@ -53,7 +53,7 @@ cargo build --release --quiet --package actinic-bench --manifest-path "$here/../
 ray() {
     local script=$1
     shift
-    timeout --signal=INT --kill-after=30 900 "$home/bin/python" "$here/$script" "$@" --only "$only" "${bounds[@]}" >&2
+    timeout --signal=INT --kill-after=30 1200 "$home/bin/python" "$here/$script" "$@" --only "$only" "${bounds[@]}" >&2
 }
 actinic() {
     ONLY=$only cargo run --release --quiet --package actinic-bench --manifest-path "$here/../Cargo.toml" -- "$@"
