@@ -33,6 +33,26 @@ pub(crate) struct Count {
     pub(crate) bytes: u64,
 }
 
+/// When something began.
+#[derive(Debug)]
+pub(crate) struct Began {
+    at: Instant,
+    on: Option<Duration>,
+}
+
+impl Began {
+    /// Now.
+    pub(crate) fn now() -> Self {
+        Self { at: Instant::now(), on: on_processor() }
+    }
+}
+
+/// How long this thread has had a processor, where the system says so.
+fn on_processor() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
+}
+
 /// The counters.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
@@ -75,6 +95,17 @@ impl Meter {
     /// What was sent of one kind.
     pub(crate) fn of(&self, kind: &str) -> Count {
         self.sent.get(kind).copied().unwrap_or_default()
+    }
+
+    /// Of the time that has passed since `began`, the part in which this thread had a processor; others may run beside it.
+    pub(crate) fn share(began: &Began) -> f64 {
+        let (wall, on) = (began.at.elapsed(), on_processor());
+        match (began.on, on) {
+            (Some(before), Some(now)) if wall > Duration::ZERO => {
+                (now.saturating_sub(before).as_secs_f64() / wall.as_secs_f64()).clamp(0.01, 1.0)
+            }
+            _ => 1.0,
+        }
     }
 
     /// Forgets everything: what comes now is what is to be measured.

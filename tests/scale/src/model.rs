@@ -1,7 +1,8 @@
 //! What the simulation takes as given: the costs of everything that is not a scheduling decision.
 //!
-//! Owns: the constants, each with where it was measured. All on the reference machine (two virtual cores), but for the
-//! executable's size. What the cores themselves cost is not here: it is measured while they run.
+//! Owns: the constants, each with where it was measured. All on machines of two virtual cores: what is marked *table* comes
+//! from the table of figures in README.md, the rest from the floors of the reference machine. What the cores themselves cost is
+//! not here: it is measured while they run.
 
 /// One nanosecond is the unit of virtual time.
 pub(crate) const MS: u64 = 1_000_000;
@@ -9,9 +10,11 @@ pub(crate) const MS: u64 = 1_000_000;
 /// The costs, in nanoseconds and bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
-    /// One way between two processes of a machine: half a 64-byte round trip over a Unix socket, 77 µs.
+    /// One way between two processes of a machine: half a round trip over a Unix socket between threads that sleep on different
+    /// processors (table: 20 to 47 µs, the middle).
     pub(crate) unix_ns: u64,
-    /// One way between two nodes: half a 64-byte round trip over TCP, 120 µs (loopback: a switch adds its own).
+    /// One way between two nodes: half a round trip over TCP between threads that sleep (table: one task on another node
+    /// takes 10.7–11.7 µs, a third to a quarter of it, so 43 µs; loopback: a switch adds its own).
     pub(crate) tcp_ns: u64,
     /// Bytes a second that leave a node: one TCP stream, 2.5 GB/s.
     pub(crate) tcp_bytes_per_s: u64,
@@ -21,8 +24,8 @@ pub(crate) struct Model {
     pub(crate) same_arbiter_ns: u64,
     /// Decoding a frame and encoding it again: rmp-serde, 260 ns each way with what is around it.
     pub(crate) frame_ns: u64,
-    /// A task's submission at its owner. Bench row "tasks through worker processes": 159 k/s, 6.3 µs a task at the driver,
-    /// half of them before it is sent.
+    /// A task's submission at its owner. Bench row "tasks through worker processes" (table: 700–773 k/s): 1.36 µs a task at
+    /// the driver, half of them before it is sent.
     pub(crate) submit_ns: u64,
     /// A result's way into its owner: the other half.
     pub(crate) done_ns: u64,
@@ -43,15 +46,15 @@ pub(crate) struct Model {
 impl Default for Model {
     fn default() -> Self {
         Self {
-            unix_ns: 38_500,
-            tcp_ns: 60_000,
+            unix_ns: 17_000,
+            tcp_ns: 21_500,
             tcp_bytes_per_s: 2_500_000_000,
             mail_ns: 44_500,
             same_arbiter_ns: 1_000,
             frame_ns: 520,
-            submit_ns: 3_150,
-            done_ns: 3_150,
-            run_ns: 6_300,
+            submit_ns: 680,
+            done_ns: 680,
+            run_ns: 1_360,
             start_ns: 30 * MS,
             exe_bytes: 12 << 20,
             exit_ns: 2 * MS,

@@ -4,7 +4,7 @@
 use crate::{
     figures::{
         allreduce, control,
-        empty_tasks::{linear_within, measure},
+        empty_tasks::{flat_within, linear_within, measure},
         locality, spread, trouble,
     },
     world::LoadTo,
@@ -24,6 +24,27 @@ fn a_figure_that_is_not_linear_is_refused() {
     let mut other = row.clone();
     other.nodes = 10;
     assert!(linear_within(&[row, other], 0.05).is_err());
+}
+
+#[test]
+fn a_task_that_costs_more_on_more_nodes_is_refused() {
+    let of = |nodes: u32, ns: f64| {
+        let mut row = measure(1, 100, LoadTo::Scheduler, 1).unwrap();
+        (row.nodes, row.core_ns) = (nodes, [ns, 0.0, 0.0, 0.0]);
+        row
+    };
+    let (one, ten, hundred) = (of(1, 900.0), of(10, 500.0), of(100, 900.0));
+    flat_within(&[one.clone(), ten.clone(), hundred.clone()], 2.0).unwrap();
+    assert!(flat_within(&[one, ten, hundred], 1.5).is_err());
+}
+
+#[test]
+fn a_connection_that_is_quiet_for_a_second_gives_a_sign_of_life() {
+    // Each node tells one of the others in turn how it is, ten times a second: nine others seldom wait for a second.
+    let [few, many] = [10, 40].map(|nodes| control::measure(nodes, 0, 0, 1).unwrap());
+    assert!(few.signs_s[0] < 2.0, "{few:?}");
+    assert!((20.0..39.0).contains(&many.signs_s[0]) && (20.0..39.0).contains(&many.signs_s[1]), "{many:?}");
+    assert_eq!(many.sign_bytes_s, many.signs_s.map(|signs| 4.0 * signs));
 }
 
 #[test]

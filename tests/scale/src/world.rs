@@ -3,7 +3,7 @@
 //! Owns: the nodes, the processes, and the loop that hands each event to whom it concerns. What a shell does with an effect
 //! is done here as the shell does it: [`node`] stands for `cluster/local.rs` and `global.rs`, [`pool`] for `workers.rs`,
 //! [`actors`] and [`groups`] for whoever keeps those, [`objects`] for `cluster/objects/`, [`ears`] for `node/peers.rs` and
-//! `hub.rs`, [`owner`], [`worker`], [`refs`] and [`lines`] for `core_worker.rs`, [`control`] for whoever asks the control store, [`faults`]
+//! `hub.rs`, [`owner`], [`worker`], [`refs`] and [`lines`] for `core_worker.rs`, [`control`] for whoever asks the control store, [`signs`] for `peer.rs`, [`faults`]
 //! for `node/members.rs` and whatever breaks. Does not own a single decision of scheduling.
 //!
 //! Invariants: all happens in the order of virtual time; the same settings give the same events, to the last one.
@@ -22,6 +22,7 @@ mod objects;
 mod owner;
 mod pool;
 mod refs;
+mod signs;
 mod worker;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -120,6 +121,7 @@ pub(crate) struct World {
     /// The lines that are not cut: who called, and who was called.
     lines: BTreeMap<lines::LineId, (u32, u32)>,
     lines_made: lines::LineId,
+    signs: signs::Signs,
 }
 
 impl World {
@@ -149,6 +151,7 @@ impl World {
             truth: refs::Truth::default(),
             lines: BTreeMap::new(),
             lines_made: 0,
+            signs: signs::Signs::default(),
         };
         world.row_bytes = world.bytes_of_row();
         world.connect_all();

@@ -2,7 +2,8 @@
 //!
 //! Owns: the run. 1,000 tasks read one object each, which lies on a node at random. What is decided is the cores' own: the class
 //! of a task by its input's node, the global scheduler's cost, what a node leaves to others, and how objects are fetched. *Off*
-//! means that the owner does not tell where inputs are; all else is the same. Workers are up on all nodes before, as in the
+//! means that the owner does not tell where inputs are; all else is the same. The smallest object is above what travels inside of
+//! messages, and below what tasks are kept apart for by where it is (`HOME_BYTES_MIN`): there both ways are the same. Workers are up on all nodes before, as in the
 //! paper, and a task that has its input takes no longer than an empty one, since it reads it in place.
 
 use std::error::Error;
@@ -96,7 +97,7 @@ pub(crate) fn measure(case: &Case, seed: u64) -> Result<Row, String> {
 /// # Errors
 /// As [`measure`]; that the plot cannot be written.
 pub(crate) fn figure(options: &Options) -> Result<(), Box<dyn Error>> {
-    let sizes = [(100_000_u64, "100 KB"), (1_000_000, "1 MB"), (10_000_000, "10 MB"), (100_000_000, "100 MB")];
+    let sizes = [(128 << 10, "128 KiB"), (1_000_000, "1 MB"), (10_000_000, "10 MB"), (100_000_000, "100 MB")];
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     let machines =
         LINKS.map(|(bytes, link)| (bytes, link, false)).into_iter().chain([(LINKS[0].0, "one machine", true)]);

@@ -184,6 +184,7 @@ impl World {
         let Some(conn) = node.hub.get(&to).copied() else { return };
         node.card_free = node.card_free.max(from) + self.model.wire_ns(bytes);
         let leaves = node.card_free;
+        self.signs.on_word(from, at, to);
         if let Between::Relay { data, .. } = &what {
             for one in data {
                 self.meter.sent(name_of_data(one, true), 1, self.sizes.of(one));
