@@ -28,14 +28,10 @@ fn a_figure_that_is_not_linear_is_refused() {
 
 #[test]
 fn a_task_that_costs_more_on_more_nodes_is_refused() {
-    let of = |nodes: u32, ns: f64| {
-        let mut row = measure(1, 100, LoadTo::Scheduler, 1).unwrap();
-        (row.nodes, row.core_ns) = (nodes, [ns, 0.0, 0.0, 0.0]);
-        row
-    };
-    let (one, ten, hundred) = (of(1, 900.0), of(10, 500.0), of(100, 900.0));
-    flat_within(&[one.clone(), ten.clone(), hundred.clone()], 2.0).unwrap();
-    assert!(flat_within(&[one, ten, hundred], 1.5).is_err());
+    let mut row = measure(10, 100, LoadTo::Scheduler, 1).unwrap();
+    row.equal_ns = [900.0, 500.0];
+    flat_within(&[row.clone()], 2.0).unwrap();
+    assert!(flat_within(&[row], 1.5).is_err());
 }
 
 #[test]

@@ -18,11 +18,16 @@ use crate::{
 const BEGIN_NS: u64 = 300 * MS;
 /// Tasks of each driver.
 const TASKS: u32 = 10_000;
-/// Runs are repeated for their processor time as long as they have fewer tasks together; each twice at least.
-const RUNS_TASKS: u64 = 2_000_000;
-/// What a task may cost inside the cores, beside ten nodes. All nodes' state is in the memory of one process here, whose
-/// processor caches hold that of ten nodes and not that of a thousand; and others may run beside this.
-const COST_TIMES_MAX: f64 = 3.0;
+/// Tasks of all drivers together, where the cost of a task is compared.
+const EQUAL_TASKS: u32 = 1_000_000;
+/// Of so many runs the mean is taken: processor time is real.
+const EQUAL_RUNS: u32 = 3;
+/// How long a cluster of one node goes on before it is the next one's turn: about as long as one event takes.
+const TURN_NS: u64 = 500;
+/// What a task may cost inside the cores, beside as many clusters of one node: others may run beside this.
+const COST_TIMES_MAX: f64 = 1.5;
+/// The cores whose time is counted.
+const CORES: [Core; 4] = [Core::Submit, Core::Local, Core::Global, Core::Pool];
 /// When a run is given up.
 const END_NS: u64 = 60_000 * MS;
 
@@ -35,6 +40,9 @@ pub(crate) struct Row {
     pub(crate) tasks_per_s: f64,
     /// Processor time inside each kind of core, in nanoseconds a task.
     pub(crate) core_ns: [f64; 4],
+    /// The same of all cores together, where all nodes together have the same number of tasks, however many nodes there are; and
+    /// in as many clusters of one node each.
+    pub(crate) equal_ns: [f64; 2],
     /// Messages about tasks, each task.
     pub(crate) data_frames: f64,
     /// Bytes about tasks, each task.
@@ -76,11 +84,11 @@ pub(crate) fn measure(nodes: u32, tasks: u32, load_to: LoadTo, seed: u64) -> Res
             control += count.frames as f64;
         }
     }
-    let cores = [Core::Submit, Core::Local, Core::Global, Core::Pool];
     Ok(Row {
         nodes,
         tasks_per_s: all / took,
-        core_ns: cores.map(|core| each(world.meter.spent(core))),
+        core_ns: CORES.map(|core| each(world.meter.spent(core))),
+        equal_ns: [0.0; 2],
         data_frames: data_frames / all,
         data_bytes: data_bytes / all,
         control_frames: control / all * 1_000.0,
@@ -88,6 +96,44 @@ pub(crate) fn measure(nodes: u32, tasks: u32, load_to: LoadTo, seed: u64) -> Res
         head_frames_s: world.meter.at_head.frames as f64 / took,
         head_share: world.meter.spent(Core::Global).as_secs_f64() * share / took,
     })
+}
+
+/// What a task costs inside all cores: in one cluster of so many nodes, and in as many clusters of one node each that take turns
+/// in this process. There are as many tasks in all, however many nodes there are.
+fn cost_of_equal_work(nodes: u32, seed: u64) -> Result<[f64; 2], String> {
+    let mut costs = [0.0, 0.0];
+    for _ in 0..EQUAL_RUNS {
+        let row = measure(nodes, EQUAL_TASKS / nodes, LoadTo::Scheduler, seed)?;
+        costs[0] += row.core_ns.iter().sum::<f64>() / f64::from(EQUAL_RUNS);
+        costs[1] += cost_apart(nodes, EQUAL_TASKS / nodes, seed)? / f64::from(EQUAL_RUNS);
+    }
+    Ok(costs)
+}
+
+/// What a task costs in so many clusters of one node each, of which every one goes on for [`TURN_NS`] at a time.
+fn cost_apart(clusters: u32, tasks: u32, seed: u64) -> Result<f64, String> {
+    let of_one = |at: u32| {
+        let mut world = World::new(Settings::nodes(1, seed + u64::from(at)));
+        world.driver(0, Plan::equal(tasks, 0), BEGIN_NS);
+        world.run(BEGIN_NS - 1, |_| false);
+        world.meter.reset();
+        world
+    };
+    let mut worlds: Vec<World> = (0..clusters).map(of_one).collect();
+    let (began, mut at) = (Began::now(), BEGIN_NS);
+    while worlds.iter().any(|world| world.open() > 0) {
+        at += TURN_NS;
+        if at > END_NS {
+            return Err(format!("{clusters} clusters of one node are not done after {} s", END_NS / MS / 1_000));
+        }
+        for world in &mut worlds {
+            world.run(at, |_| false);
+        }
+    }
+    let share = Meter::share(&began);
+    let spent = |world: &World| CORES.iter().map(|core| world.meter.spent(*core)).sum::<Duration>();
+    let all: Duration = worlds.iter().map(spent).sum();
+    Ok(all.as_nanos() as f64 * share / f64::from(clusters) / f64::from(tasks))
 }
 
 /// The numbers of nodes up to `most`: 1, 10, 100, 1,000.
@@ -103,14 +149,8 @@ pub(crate) fn sizes(most: u32) -> Vec<u32> {
 pub(crate) fn figure(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut rows = Vec::new();
     for nodes in sizes(options.nodes) {
-        // Processor time is real, and differs from run to run: the mean of some.
-        let runs = (RUNS_TASKS / (u64::from(nodes) * u64::from(TASKS))).clamp(2, 20);
         let mut row = measure(nodes, TASKS, LoadTo::Scheduler, options.seed)?;
-        for _ in 1..runs {
-            let again = measure(nodes, TASKS, LoadTo::Scheduler, options.seed)?;
-            row.core_ns.iter_mut().zip(again.core_ns).for_each(|(sum, ns)| *sum += ns);
-        }
-        row.core_ns.iter_mut().for_each(|sum| *sum /= runs as f64);
+        row.equal_ns = cost_of_equal_work(nodes, options.seed)?;
         rows.push(row);
     }
     show_rows(&rows);
@@ -128,6 +168,8 @@ pub(crate) fn figure(options: &Options) -> Result<(), Box<dyn Error>> {
         line("local core", |row| row.core_ns[1]),
         line("global core", |row| row.core_ns[2].max(0.1)),
         line("pool core", |row| row.core_ns[3].max(0.1)),
+        line("all cores, equal work", |row| row.equal_ns[0]),
+        line("as many clusters of one", |row| row.equal_ns[1]),
     ];
     let (title, y) = ("Processor time inside the cores", "nanoseconds a task");
     show::write(&options.plots.join("sim-scale-cost.svg"), &Plot { title, x: "nodes", y, lines, log: true })?;
@@ -135,17 +177,16 @@ pub(crate) fn figure(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(flat_within(&rows, COST_TIMES_MAX)?)
 }
 
-/// That what a task costs inside the cores stays the same from ten nodes on, at most so many times of it.
+/// That what a task costs inside the cores does not grow with the number of nodes: it is at most so many times of what it costs in
+/// as many clusters of one node. Both grow, for the state of a thousand nodes is in one process here and not in the caches of
+/// its processor: each event finds its node's state there the less, the more nodes there are.
 ///
 /// # Errors
 /// The row that costs more.
 pub(crate) fn flat_within(rows: &[Row], times: f64) -> Result<(), String> {
-    let cost = |row: &Row| row.core_ns.iter().sum::<f64>();
-    let Some(ten) = rows.iter().find(|row| row.nodes >= 10) else { return Ok(()) };
-    match rows.iter().find(|row| row.nodes > ten.nodes && cost(row) > times * cost(ten)) {
-        Some(row) => {
-            let (dear, cheap) = (cost(row), cost(ten));
-            Err(format!("{} nodes: {dear:.0} ns a task inside the cores, {cheap:.0} on {}", row.nodes, ten.nodes))
+    match rows.iter().find(|row| row.nodes >= 10 && row.equal_ns[0] > times * row.equal_ns[1]) {
+        Some(Row { nodes, equal_ns: [one, apart], .. }) => {
+            Err(format!("{nodes} nodes: {one:.0} ns a task inside the cores, {apart:.0} in as many clusters of one"))
         }
         None => Ok(()),
     }
@@ -179,6 +220,8 @@ fn show_rows(rows: &[Row]) {
             ns(local),
             ns(global),
             ns(pool),
+            ns(row.equal_ns[0]),
+            ns(row.equal_ns[1]),
             format!("{:.2}", row.data_frames),
             format!("{:.0}", row.data_bytes),
             format!("{:.2}", row.control_frames),
@@ -195,6 +238,8 @@ fn show_rows(rows: &[Row]) {
         "local ns",
         "global ns",
         "pool ns",
+        "equal work",
+        "clusters of one",
         "frames/task",
         "bytes/task",
         "control/1000",
