@@ -14,6 +14,7 @@ pub(crate) mod rocks;
 pub(crate) mod small;
 pub(crate) mod socket;
 pub(crate) mod spawn;
+pub(crate) mod tls;
 
 use std::error::Error;
 use std::hint::black_box;
@@ -22,7 +23,7 @@ use std::time::Instant;
 use crate::row::{Goal, Outcome, Reference, Row};
 
 /// Every floor and peer, in the order of the table.
-const ALL: [&Reference; 38] = [
+const ALL: [&Reference; 40] = [
     &spawn::TOKIO_BATCHES,
     &spawn::TOKIO_ONE,
     &spawn::TOKIO_FROM_OUTSIDE,
@@ -47,6 +48,8 @@ const ALL: [&Reference; 38] = [
     &socket::TCP_STREAM,
     &socket::TCP_THREE_STREAMS,
     &socket::TCP_STREAMS,
+    &tls::ROUND_TRIP,
+    &tls::STREAM,
     &memory::COPY_FIRST_TOUCH,
     &memory::COPY_WARM,
     &memory::COPY_WARM_THREADS,

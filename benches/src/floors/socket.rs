@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::{each, rate};
 use crate::row::{Ctx, Outcome, Reference, Unit};
 
-const ROUND_TRIPS: usize = 5_000;
+pub(super) const ROUND_TRIPS: usize = 5_000;
 const MESSAGE: [u8; 64] = [7; 64];
-const STREAM_BYTES: usize = 1 << 30;
-const CHUNK_BYTES: usize = 1 << 20;
+pub(super) const STREAM_BYTES: usize = 1 << 30;
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
 const CALLS: usize = 200_000;
 /// Bytes that are written at a time, where many calls are under way.
 const BATCH_BYTES: usize = 16 << 10;
@@ -64,7 +64,7 @@ fn tcp(ctx: &mut Ctx) -> Outcome<f64> {
 }
 
 /// Two ends of one loopback connection.
-fn connected() -> Outcome<(TcpStream, TcpStream)> {
+pub(super) fn connected() -> Outcome<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let here = TcpStream::connect(listener.local_addr()?)?;
     let (there, _) = listener.accept()?;
@@ -74,7 +74,7 @@ fn connected() -> Outcome<(TcpStream, TcpStream)> {
 }
 
 /// Seconds a round trip between this thread and one that sends back what comes.
-fn round_trips<S: Read + Write + Send + 'static>(count: usize, mut here: S, mut there: S) -> Outcome<f64> {
+pub(super) fn round_trips<S: Read + Write + Send + 'static>(count: usize, mut here: S, mut there: S) -> Outcome<f64> {
     let echo = thread::spawn(move || {
         let mut message = MESSAGE;
         // The loop ends when the other end is closed.

@@ -8,12 +8,12 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-use actinic::cluster::Cluster;
+use actinic::cluster::{Cluster, NodeTls};
 use actinic::prelude::*;
 
 use super::node::get_all;
 use super::remote::empty;
-use crate::floors::{each, rate, repeat, socket};
+use crate::floors::{each, rate, repeat, socket, tls};
 use crate::row::{Ctx, Goal, Outcome, Row, Unit, WORKERS};
 
 const TASKS: usize = 200_000;
@@ -51,6 +51,20 @@ pub(super) fn rows() -> Vec<Row> {
         row("actor calls to another node", Unit::PerSecond, far, |ctx| calls(ctx, Far), vec![&socket::TCP_CALLS]),
         row("one actor call to another node", Unit::Seconds, far_one, |ctx| one_call(ctx, Far), vec![&socket::TCP]),
         row(
+            "tasks on another node, encrypted",
+            Unit::PerSecond,
+            Goal { text: "200 k/s; its floor is not encrypted", ..far },
+            |ctx| many_of(ctx, Encrypted),
+            vec![&socket::TCP_CALLS],
+        ),
+        row(
+            "one task on another node, encrypted",
+            Unit::Seconds,
+            Goal { text: "under 2.5 x the encrypted round trip", of: Some(tls::ROUND_TRIP.name), ..far_one },
+            |ctx| one_of(ctx, Encrypted),
+            vec![&tls::ROUND_TRIP, &socket::TCP],
+        ),
+        row(
             "tasks of four drivers at once",
             Unit::PerSecond,
             Goal { text: "500 k/s together, as one driver's", ..many },
@@ -77,15 +91,16 @@ impl Running {
     /// For work near the driver one node: with a second one on the same machine tasks would spill over to it, and take the
     /// CPUs that they are measured on.
     fn start(on: Where) -> Outcome<Self> {
-        let mut cluster = Cluster::with_resources(&[&[("CPU", WORKERS as f64)]])?;
-        if on == Far {
+        let tls = NodeTls { always: on == Encrypted, files: None };
+        let mut cluster = Cluster::builder().tls(tls).start(&[&[("CPU", WORKERS as f64)]])?;
+        if on != Near {
             cluster.add_node_apart(&[("CPU", WORKERS as f64), (FAR, WORKERS as f64)])?;
         }
         let runtime = Runtime::builder().address(cluster.address()).init()?;
         // Until every worker has come up.
         for _ in 0..100 {
             get_all(&runtime, &[near(), near(), near()])?;
-            if on == Far {
+            if on != Near {
                 get_all(&runtime, &[beyond(), beyond(), beyond()])?;
             }
         }
@@ -107,6 +122,11 @@ pub(super) fn kept(ctx: &mut Ctx) -> Outcome<&Runtime> {
     at(ctx, Far)
 }
 
+/// The same, and the two nodes speak encrypted.
+pub(super) fn kept_encrypted(ctx: &mut Ctx) -> Outcome<&Runtime> {
+    at(ctx, Encrypted)
+}
+
 fn near() -> ObjectRef<()> {
     empty.remote()
 }
@@ -118,7 +138,7 @@ fn beyond() -> ObjectRef<()> {
 fn task(at: Where) -> ObjectRef<()> {
     match at {
         Near => near(),
-        Far => beyond(),
+        Far | Encrypted => beyond(),
     }
 }
 
@@ -138,13 +158,15 @@ fn one_of(ctx: &mut Ctx, on: Where) -> Outcome<f64> {
     each(tasks, || repeat(tasks, || runtime.get(&task(on))))
 }
 
-/// On which node an actor is.
+/// On which node a task or an actor is: the driver's, another one, or another one of a cluster that encrypts what goes between
+/// them, by TLS 1.3.
 #[derive(Clone, Copy, PartialEq)]
 enum Where {
     Near,
     Far,
+    Encrypted,
 }
-use Where::{Far, Near};
+use Where::{Encrypted, Far, Near};
 
 /// Does nothing.
 #[remote]
@@ -163,7 +185,7 @@ fn idle(runtime: &Runtime, at: Where) -> Outcome<IdleHandle> {
     let options = match at {
         // What asks for a CPU is placed where the driver is, if there is one.
         Near => Idle::options().num_cpus(0.01),
-        Far => Idle::options().resource(FAR, 0.01),
+        Far | Encrypted => Idle::options().resource(FAR, 0.01),
     };
     let actor = options.try_remote()?;
     runtime.get(&actor.nothing())?;

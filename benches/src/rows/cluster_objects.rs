@@ -3,9 +3,9 @@
 use actinic::cluster::Cluster;
 use actinic::prelude::*;
 
-use super::cluster::{kept, FAR};
+use super::cluster::{kept, kept_encrypted, FAR};
 use super::node::PATIENCE;
-use crate::floors::{each, memory, rate, repeat, socket};
+use crate::floors::{each, memory, rate, repeat, socket, tls};
 use crate::row::{Ctx, Goal, Outcome, Row, Unit};
 
 /// A large object on one node.
@@ -45,6 +45,8 @@ pub(super) fn rows() -> Vec<Row> {
     let get = Goal { text: "under 1 ms: no copy; one number is touched", figure: Some(1e-3), ..Goal::NONE };
     let one = Some(socket::TCP_STREAM.name);
     let moved = Goal { text: "80 % of one stream", ratio: Some(0.8), of: one, ..Goal::NONE };
+    let encrypted =
+        Goal { text: "80 % of one encrypted stream", ratio: Some(0.8), of: Some(tls::STREAM.name), ..Goal::NONE };
     let spread = Goal {
         text: "the three together: 80 % of three streams at once",
         ratio: Some(0.8),
@@ -82,8 +84,15 @@ pub(super) fn rows() -> Vec<Row> {
             "256 MiB to another node",
             Unit::BytesPerSecond,
             moved,
-            to_another,
+            |ctx| to_another(ctx, kept),
             vec![&socket::TCP_STREAM, &socket::TCP_STREAMS],
+        ),
+        row(
+            "256 MiB to another node, encrypted",
+            Unit::BytesPerSecond,
+            encrypted,
+            |ctx| to_another(ctx, kept_encrypted),
+            vec![&tls::STREAM, &socket::TCP_STREAM],
         ),
         row("256 MiB to three nodes", Unit::BytesPerSecond, spread, to_three, vec![&socket::TCP_THREE_STREAMS]),
     ]
@@ -119,9 +128,9 @@ fn get_shared(ctx: &mut Ctx, with: fn(&[i64]) -> i64) -> Outcome<f64> {
 }
 
 /// Bytes a second of an object that a task on another node needs.
-fn to_another(ctx: &mut Ctx) -> Outcome<f64> {
+fn to_another(ctx: &mut Ctx, on: fn(&mut Ctx) -> Outcome<&Runtime>) -> Outcome<f64> {
     let numbers = ctx.size(MOVED_BYTES / 8);
-    let runtime = kept(ctx)?;
+    let runtime = on(ctx)?;
     let there = |x: &ObjectRef<Tensor<i64>>| first.options().num_cpus(0.0).resource(FAR, 1.0).remote(x);
     // Once before, so that the connections and the memory are there.
     runtime.get(&there(&runtime.put(Tensor::full([numbers], 7))?))?;
