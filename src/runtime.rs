@@ -245,6 +245,13 @@ impl Runtime {
         crate::explain::explain(&self.node, &object.as_object())
     }
 
+    /// The namespace of the names of this program's actors: what [`RuntimeBuilder::namespace`](crate::RuntimeBuilder::namespace)
+    /// said, else `default`, or in a cluster one of the job's own.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.node.config.namespace
+    }
+
     /// What has run so far.
     #[must_use]
     pub fn stats(&self) -> RuntimeStats {

@@ -235,7 +235,7 @@ fn a_named_actor_is_found_shared_and_freed() {
     let counter = Counter::options().name("hits").remote(1);
     let found: CounterHandle = rt.get_actor("hits").unwrap();
     assert_eq!(rt.get(&found.add(1)).unwrap(), 2);
-    assert_eq!(rt.actor_names("default"), ["hits"]);
+    assert_eq!(rt.actor_names("tests"), ["hits"]);
     let taken = Counter::options().name("hits").try_remote(5).unwrap_err();
     assert!(taken.to_string().contains("already"), "{taken}");
     let shared = Counter::options().name("hits").get_if_exists(true).remote(5);
