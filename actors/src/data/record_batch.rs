@@ -88,7 +88,28 @@ fn write_stream(batch: &arrow::array::RecordBatch) -> ArrowResult<Vec<u8>> {
     writer.into_inner()
 }
 
+/// Refuses a stream of which some message is not all there: Arrow makes room for up to 64 MiB where a length says so, to wait
+/// for what never comes. (Arrow Columnar Format, "Encapsulated message format".)
+fn check_lengths(mut stream: &[u8]) -> ArrowResult<()> {
+    let cut_off = || arrow::error::ArrowError::IpcError("the stream is cut off".to_owned());
+    while !stream.is_empty() {
+        stream = stream.strip_prefix(&[0xff; 4]).unwrap_or(stream);
+        let (length, rest) = stream.split_first_chunk().ok_or_else(cut_off)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        if length == 0 {
+            break;
+        }
+        let (message, rest) = rest.split_at_checked(length).ok_or_else(cut_off)?;
+        let message = arrow::ipc::root_as_message(message)
+            .map_err(|error| arrow::error::ArrowError::IpcError(error.to_string()))?;
+        let body = usize::try_from(message.bodyLength()).map_err(|_| cut_off())?;
+        stream = rest.get(body..).ok_or_else(cut_off)?;
+    }
+    Ok(())
+}
+
 fn read_stream(stream: bytes::Bytes) -> ArrowResult<arrow::array::RecordBatch> {
+    check_lengths(&stream)?;
     let mut stream = Buffer::from(stream);
     let mut decoder = StreamDecoder::new();
     match decoder.decode(&mut stream)? {

@@ -3,6 +3,8 @@
 //! Owns: the rows' keys and encodings, and the checks that they fit each other: a log that lost what was promised is an
 //! error by name, tables that are merely behind it are not.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Entry, HardState};
@@ -91,6 +93,9 @@ pub(super) fn recover<S: Store>(store: &S) -> Result<Recovered, ReplicaFailed> {
     let mut hard_state =
         parse::<HardState>(&own_row(store, HARD_STATE, "hard_state")?).map_err(|error| damaged(error.to_string()))?;
     let members = parse::<ConfState>(&row.members).map_err(|error| damaged(error.to_string()))?;
+    if !may_be(&members) {
+        return Err(damaged(format!("no group has these members: {members:?}")));
+    }
     let position = Position { index: row.index, term: row.term, members, addresses: row.addresses };
     if truncated.index > COUNT_MAX {
         return Err(damaged(format!("no log begins after entry {}", truncated.index)));
@@ -115,6 +120,14 @@ pub(super) fn recover<S: Store>(store: &S) -> Result<Recovered, ReplicaFailed> {
         )));
     }
     Ok(Recovered { hard_state, truncated: (truncated.index, truncated.term), entries, position })
+}
+
+/// Whether a group that changes by one replica at a time can have these members. Raft panics at others.
+fn may_be(members: &ConfState) -> bool {
+    let (voters, learners) = (&members.voters, &members.learners);
+    let ids: BTreeSet<u64> = voters.iter().chain(learners).copied().collect();
+    let in_between = members.auto_leave || !members.voters_outgoing.is_empty() || !members.learners_next.is_empty();
+    !in_between && !ids.contains(&0) && ids.len() == voters.len() + learners.len()
 }
 
 /// All entries after `index`: each the next of the one before.
