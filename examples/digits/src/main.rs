@@ -315,7 +315,8 @@ impl Training<'_> {
             }
             if finished >= steps / 2 {
                 if let Some(cluster) = cluster.take() {
-                    back = Some((self.lose_a_node(cluster, running.len())?, Instant::now()));
+                    let since = Instant::now();
+                    back = Some((self.lose_a_node(cluster, running.len())?, since));
                 }
             }
             let (ready, others) = rt.wait(&running, 1, None)?; // whichever is first

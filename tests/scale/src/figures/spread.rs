@@ -7,7 +7,7 @@ use std::error::Error;
 
 use super::{empty_tasks::sizes, Options};
 use crate::{
-    meter::Core,
+    meter::{Began, Core, Meter},
     model::MS,
     plan::Plan,
     show::{self, Line, Plot},
@@ -48,6 +48,7 @@ pub(crate) fn measure(nodes: u32, task_ms: u64, rounds: u32, seed: u64) -> Resul
     let driver = world.driver(0, Plan::equal(count, task_ms * MS), BEGIN_NS);
     world.run(BEGIN_NS - 1, |_| false);
     world.meter.reset();
+    let began = Began::now();
     let (mut reached, mut middle) = ([None, None], [None, None]);
     let mut at = BEGIN_NS;
     while world.open() > 0 {
@@ -75,7 +76,8 @@ pub(crate) fn measure(nodes: u32, task_ms: u64, rounds: u32, seed: u64) -> Resul
         }
         _ => 0.0,
     };
-    let each = |core| world.meter.spent(core).as_nanos() as f64 / f64::from(count);
+    let share = Meter::share(&began);
+    let each = |core| world.meter.spent(core).as_nanos() as f64 * share / f64::from(count);
     let core_ns = [each(Core::Submit), each(Core::Global)];
     Ok(Row { nodes, task_ms, reached_ms: reached, busy, cpus: f64::from(nodes) * 4.0, core_ns })
 }
