@@ -55,8 +55,18 @@ tests() {
     if ((f > 0)); then failures+=("$name"); fi
 }
 
+# Tests that this machine does not permit say so here by their names, since what a test prints that passes is not shown.
+export ACTINIC_PASSED_OVER=$results/passed-over
+
 # With Arrow record batches, which only add to the rest: one build tests all.
 tests "tests and doctests of the workspace" "$cargo" test --release --workspace --features arrow,suite --no-fail-fast
+
+if [[ -e $ACTINIC_PASSED_OVER ]]; then
+    while read -r line; do
+        skip "${line%% *}" "${line#*: }"
+        passed=$((passed - 1))
+    done <"$ACTINIC_PASSED_OVER"
+fi
 
 # Tests are there; what is run below is linked from the same pieces.
 step "examples and programs" "$cargo" build --release --workspace --features arrow,suite --bins --examples

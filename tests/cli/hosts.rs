@@ -5,13 +5,13 @@
 use std::time::Instant;
 
 use super::*;
-use crate::network::Network;
+use crate::network::{passed_over, Network};
 
 /// Longer than a node may be without a connection before it is looked after.
 const LOOKED_AFTER: Duration = Duration::from_secs(5);
 
 fn network(test: &str) -> Option<Network> {
-    Network::make(2).map_err(|why| println!("{test} is passed over: {why}")).ok()
+    Network::make(2).map_err(|why| passed_over(test, &why)).ok()
 }
 
 #[test]

@@ -253,6 +253,15 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
         self.end_if_drained();
     }
 
+    fn no_checkpoint(&self, error: &str) {
+        tracing::error!(actor = %self.label, error, "a checkpoint could not be saved");
+        // In a worker nobody listens to events; what it writes comes out at the driver.
+        static SAID: std::sync::Once = std::sync::Once::new();
+        if self.node.cluster.is_some() {
+            SAID.call_once(|| eprintln!("actinic: the state of {} is not checkpointed: {error}", self.label));
+        }
+    }
+
     pub(super) fn count_and_checkpoint(&self, state: &A) {
         let done = self.calls_done.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(checkpoints) = &self.checkpoints {
@@ -265,7 +274,7 @@ impl<A: Send + Sync + 'static> ActorCell<A> {
                         }
                         *self.checkpoint.lock() = Some(bytes);
                     }
-                    Err(error) => tracing::error!(actor = %self.label, %error, "a checkpoint could not be saved"),
+                    Err(error) => self.no_checkpoint(&error),
                 }
             }
         }
