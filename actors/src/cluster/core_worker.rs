@@ -18,6 +18,7 @@ pub mod far;
 mod groups;
 mod print;
 mod rest;
+mod sent;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actinic_gcs::{FunctionId, Millis, NodeId, ObjectId, PlacementGroupId, TaskId};
+use actinic_gcs::{FunctionId, Millis, NodeId, ObjectId, PlacementGroupId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -44,6 +45,7 @@ use self::{
     answers::Running,
     print::{Partings, Printer},
     rest::Rest,
+    sent::Sent,
 };
 use super::{
     lines::{line::Line, Lines},
@@ -53,9 +55,8 @@ use super::{
         core::{RefCore, RefEffect},
         ForeignRef,
     },
-    submit::core::{Queued, SubmitCore, SubmitEffect},
+    submit::core::{SubmitCore, SubmitEffect},
     wire::{Caller, ClassId, ClassSpec, ClusterStatus, DataFrame, LeaseId, ProcessId, RunTask, ToNode, Welcome},
-    work::InputBytes,
 };
 use crate::{
     error::{TaskError, TaskErrorKind},
@@ -72,33 +73,6 @@ const BUSY_TICK: Duration = Duration::from_millis(1);
 const WORK_TICK: Duration = Duration::from_millis(5);
 /// Between looks while leases are held.
 const IDLE_TICK: Duration = Duration::from_millis(50);
-
-/// A task as the submit core holds it.
-#[derive(Clone)]
-pub struct Sent(Arc<dyn Task>);
-
-impl Queued for Sent {
-    fn id(&self) -> TaskId {
-        self.0.head().id
-    }
-
-    fn claim(&self) -> bool {
-        self.0.head().claim()
-    }
-
-    fn function(&self) -> u64 {
-        // The name stands for the function, and its address for the name: both last as long as the program.
-        self.0.head().name.as_ptr() as u64
-    }
-
-    fn inputs(&self) -> InputBytes {
-        inputs_of(&*self.0)
-    }
-
-    fn put_back(&self) -> bool {
-        self.0.head().put_back()
-    }
-}
 
 /// Makes a task of this process out of one that has come.
 pub type Importer = fn(Arrived<'_>, RunTask) -> Result<Imported, TaskError>;
@@ -450,11 +424,14 @@ impl CoreWorker {
 
     /// A driver is about to leave: what its workers have written comes out first.
     pub fn part(&self) {
-        if self.is_driver && !self.gone.load(Ordering::Acquire) && self.partings.begin() {
+        if !self.is_driver || !self.partings.begin() {
+            return;
+        }
+        if !self.gone.load(Ordering::Acquire) {
             self.to_node(&ToNode::Flush);
             self.partings.wait();
-            self.printer.wait();
         }
+        self.printer.wait();
     }
 
     /// The node is gone: nothing can be done any more.

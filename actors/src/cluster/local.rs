@@ -50,6 +50,8 @@ pub enum LocalEvent {
     NoWorker(LeaseId, String),
     /// This node starts no workers of a job, and why; or it does so again.
     Unfit(JobId, Option<String>),
+    /// Another node starts no workers of a job.
+    PeerUnfit(NodeId, JobId),
     /// A process of another node is gone.
     Gone(ProcessId),
     /// A process of this node is gone, and why.
@@ -115,6 +117,7 @@ impl LocalScheduler {
                     let node = self.shared.spec.id;
                     self.shared.hub.to_process(owner, FromNode::Short { class, node, lacking });
                 }
+                LocalEffect::Unfit(node, job) => self.shared.hub.to_node(node, &NodeFrame::Unfit(job)),
                 LocalEffect::Infeasible(owner, class, reason) => {
                     self.shared.hub.to_process(owner, FromNode::Infeasible { class, reason });
                 }
@@ -235,6 +238,7 @@ impl Handler<LocalEvent> for LocalScheduler {
             LocalEvent::Worker(lease, worker) => self.core.on_worker(lease, worker, &mut self.effects),
             LocalEvent::NoWorker(lease, reason) => self.core.on_no_worker(lease, &reason, &mut self.effects),
             LocalEvent::Unfit(job, why) => self.core.on_unfit(job, why),
+            LocalEvent::PeerUnfit(node, job) => self.core.on_peer_unfit(now, node, job),
             LocalEvent::Gone(process) => self.core.on_gone(process, &mut self.effects),
             LocalEvent::Ended(process, reason) => {
                 self.core.on_gone(process, &mut self.effects);

@@ -262,7 +262,7 @@ impl Handler<PoolEvent> for WorkerPool {
             PoolEvent::Node(node) => self.core.on_node(node, &mut self.effects),
             PoolEvent::NodeGone(node) => self.core.on_node_gone(node, &mut self.effects),
             PoolEvent::Keep(code) => {
-                let is_here = self.shared.exes.has(code.exe);
+                let is_here = self.shared.exes.take_up(code.exe);
                 self.core.on_keep(*code, is_here, &mut self.effects);
             }
             PoolEvent::Alive(nodes) => self.core.on_alive(&nodes, &mut self.effects),

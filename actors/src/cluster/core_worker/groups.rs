@@ -55,6 +55,7 @@ impl CoreWorker {
         if !self.groups.lock().contains_key(&group) {
             return;
         }
+        let over = matches!(news, GroupNews::Refused(_));
         let given = match news {
             GroupNews::Placed(nodes) => {
                 node.gcs.group_placed(group, nodes);
@@ -69,7 +70,12 @@ impl CoreWorker {
                 Err(refused(group, &why))
             }
         };
-        let waiting = self.groups.lock().get_mut(&group).and_then(Option::take);
+        let mut groups = self.groups.lock();
+        let waiting = match over {
+            true => groups.remove(&group).flatten(),
+            false => groups.get_mut(&group).and_then(Option::take),
+        };
+        drop(groups);
         if let Some(on_placed) = waiting {
             on_placed(given);
         }

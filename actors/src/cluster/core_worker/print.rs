@@ -125,9 +125,8 @@ impl Queue {
                     std::io::stdout().write_all(text.as_bytes())
                 };
                 if left_out > 0 {
-                    eprintln!(
-                        "(actinic) {left_out} lines of workers are left out: what came before was not read in time"
-                    );
+                    let text = "lines of workers are left out: what came before was not read in time";
+                    let _ = writeln!(std::io::stderr(), "(actinic) {left_out} {text}");
                 }
             });
             (state.busy, state.bytes, state.printed) = (false, state.bytes - text.len(), state.printed + 1);

@@ -99,6 +99,8 @@ pub enum LocalEffect {
     Place(NodeId, Box<Spilled>),
     /// Tell a node's global scheduler about a group, which may be this one's.
     Group(NodeId, GroupFrame),
+    /// Tell a node, which has placed a demand here by name, that this one starts no workers of its job.
+    Unfit(NodeId, JobId),
     /// Tell the owner that this can never be.
     Infeasible(ProcessId, ClassId, String),
 }
@@ -198,6 +200,8 @@ pub struct LocalCore {
     groups: Groups,
     /// Jobs whose workers cannot be started here for a while, and why.
     unfit: BTreeMap<JobId, String>,
+    /// Other nodes that have said that they are unfit for a job, and when.
+    unfit_peers: BTreeMap<(NodeId, JobId), Millis>,
     /// Nodes that were here a while ago, and since when they are not.
     lost: BTreeMap<NodeId, Millis>,
     /// Bytes a second at which inputs have come, as a moving average; 0 where none have.
@@ -230,6 +234,7 @@ impl LocalCore {
             gone: Gone::default(),
             groups: Groups::default(),
             unfit: BTreeMap::new(),
+            unfit_peers: BTreeMap::new(),
             lost: BTreeMap::new(),
             bandwidth: 0,
             next: 0,

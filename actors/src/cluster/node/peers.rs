@@ -58,6 +58,8 @@ impl ProcessEars {
             _ => return,
         };
         let reason = format!("the node {keeper} that kept it is gone");
+        // It may have come when that was lost and not known to be dead: what it makes next another keeps.
+        shared.hub.to_process(self.process, FromNode::NodeGone { node: keeper, reason: reason.clone() });
         let place = ActorWhere::Dead { exit: Exit::Failed(reason.clone()), reason };
         shared.hub.to_process(self.process, FromNode::Actor { actor, place });
     }
@@ -136,6 +138,7 @@ impl NodeEars {
             // Never further: it has come to where the process is, or nowhere.
             NodeFrame::ForProcess { to, frame } if to.node == shared.spec.id => shared.hub.to_process(to, *frame),
             NodeFrame::ForProcess { .. } => {}
+            NodeFrame::Unfit(job) => shared.local(LocalEvent::PeerUnfit(self.spec.id, job)),
             NodeFrame::Return(lease) => shared.local(LocalEvent::Return(lease)),
             NodeFrame::Gone { process, reason } => {
                 shared.local(LocalEvent::Gone(process));

@@ -330,11 +330,12 @@ impl<T: Queued + Clone> SubmitCore<T> {
     /// The tasks of a class can never run.
     pub fn on_infeasible(&mut self, class: ClassId, reason: &str, effects: &mut Vec<SubmitEffect<T>>) {
         let Some(of) = self.classes.get_mut(&class) else { return };
-        of.told = 0;
         let entries = std::mem::take(&mut of.queue);
         self.queued -= entries.len();
         entries.iter().for_each(|entry| of.leave(entry));
         of.touch(class, &mut self.touched);
+        // Whoever said so may be another than the node, which still wants it for this process.
+        self.tell_now(class, effects);
         effects.extend(entries.into_iter().map(|entry| SubmitEffect::Infeasible(entry.task, reason.to_owned())));
     }
 

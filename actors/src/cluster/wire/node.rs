@@ -68,6 +68,8 @@ pub enum NodeFrame {
     },
     /// A lease of the receiver has ended.
     Return(LeaseId),
+    /// The sender starts no workers of a job for a while, so what was placed there by name is better placed elsewhere.
+    Unfit(JobId),
     /// A process of the sender is gone.
     Gone {
         /// Which.

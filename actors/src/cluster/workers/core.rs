@@ -29,6 +29,8 @@ pub const IDLE_MS_MAX: u64 = 10_000;
 pub const FAILURES_MAX: u32 = 3;
 /// Looks for which a job gets no workers once that many have failed: what was wrong may be over then, as a full disk is.
 pub const UNFIT_LOOKS: u32 = 30;
+/// How often that time is doubled, where they fail again.
+const ROUNDS_MAX: u32 = 5;
 /// Workers that start at once.
 pub const STARTING_MAX: usize = 64;
 
@@ -71,6 +73,8 @@ enum Phase {
 struct Worker {
     job: JobId,
     phase: Phase,
+    /// Whether it has served anybody: others may need what it owns.
+    used: bool,
     /// The question whether it may end that it has not answered.
     asked: Option<u64>,
 }
@@ -79,6 +83,8 @@ struct Job {
     code: JobCode,
     waiting: VecDeque<(LeaseId, LeaseFor)>,
     failures: u32,
+    /// How often in a row so many have failed.
+    rounds: u32,
     ahead: usize,
     /// Why it gets no workers, and for how many more looks.
     hopeless: Option<(String, u32)>,
@@ -92,7 +98,9 @@ impl Job {
         effects.push(PoolEffect::Unfit(id, why.to_owned()));
         let waiting = std::mem::take(&mut self.waiting);
         effects.extend(waiting.into_iter().map(|(lease, _)| PoolEffect::NoWorker(lease, why.to_owned())));
-        self.hopeless = Some((why.to_owned(), UNFIT_LOOKS));
+        // Twice as long each time, lest of many nodes one is always about to try again.
+        self.hopeless = Some((why.to_owned(), UNFIT_LOOKS << self.rounds.min(ROUNDS_MAX)));
+        self.rounds += 1;
     }
 }
 
@@ -141,6 +149,7 @@ impl PoolCore {
             code: code.clone(),
             waiting: VecDeque::new(),
             failures: 0,
+            rounds: 0,
             ahead,
             hopeless: None,
             dead_looks: 0,
@@ -171,7 +180,7 @@ impl PoolCore {
         found.phase = Phase::Idle(now);
         let job = found.job;
         match self.jobs.get_mut(&job) {
-            Some(job) => job.failures = 0,
+            Some(job) => (job.failures, job.rounds) = (0, 0),
             None => return effects.push(PoolEffect::Stop(worker)),
         }
         self.serve(job, effects);
@@ -306,9 +315,13 @@ impl PoolCore {
     fn serve(&mut self, job: JobId, effects: &mut Vec<PoolEffect>) {
         let Some(of) = self.jobs.get_mut(&job) else { return };
         let (mut waiting, mut left) = (std::mem::take(&mut of.waiting), VecDeque::new());
-        let (mut no_idle, mut no_host) = (false, false);
-        while let Some((lease, purpose)) = (!(no_idle && no_host)).then(|| waiting.pop_front()).flatten() {
-            let none = if purpose == LeaseFor::LightActor { &mut no_host } else { &mut no_idle };
+        let (mut no_idle, mut no_new, mut no_host) = (false, false, false);
+        while let Some((lease, purpose)) = (!(no_idle && no_new && no_host)).then(|| waiting.pop_front()).flatten() {
+            let none = match purpose {
+                LeaseFor::Tasks => &mut no_idle,
+                LeaseFor::Actor => &mut no_new,
+                LeaseFor::LightActor => &mut no_host,
+            };
             match (!*none).then(|| self.find(job, purpose)).flatten() {
                 Some(id) => {
                     self.take(id, lease, purpose);
@@ -329,9 +342,14 @@ impl PoolCore {
     /// A worker that can take a lease now.
     fn find(&self, job: JobId, purpose: LeaseFor) -> Option<WorkerId> {
         let of_job = || self.workers.iter().filter(|(_, worker)| worker.job == job);
-        let idle = || of_job().find(|(_, worker)| matches!(worker.phase, Phase::Idle(_))).map(|(id, _)| *id);
-        if purpose != LeaseFor::LightActor {
-            return idle();
+        let all_idle = || of_job().filter(|(_, worker)| matches!(worker.phase, Phase::Idle(_)));
+        let idle_that_is = |used: bool| all_idle().find(|(_, worker)| worker.used == used).map(|(id, _)| *id);
+        let idle = || idle_that_is(true).or_else(|| idle_that_is(false));
+        match purpose {
+            LeaseFor::Tasks => return idle(),
+            // It ends with the actor, and what it owns ends with it: so it is one that owns nothing.
+            LeaseFor::Actor => return idle_that_is(false),
+            LeaseFor::LightActor => {}
         }
         let sharing = || {
             of_job().filter_map(|(id, worker)| match &worker.phase {
@@ -349,7 +367,7 @@ impl PoolCore {
 
     fn take(&mut self, id: WorkerId, lease: LeaseId, purpose: LeaseFor) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.asked = None;
+        (worker.asked, worker.used) = (None, true);
         match (purpose, &mut worker.phase) {
             (LeaseFor::Tasks, phase) => *phase = Phase::Serving(lease),
             (LeaseFor::Actor, phase) => *phase = Phase::Hosting(lease),
@@ -374,7 +392,7 @@ impl PoolCore {
         let code = of.code.clone();
         for _ in 0..missing.min(STARTING_MAX.saturating_sub(starting)) {
             let worker = self.number();
-            self.workers.insert(worker, Worker { job, phase: Phase::Starting, asked: None });
+            self.workers.insert(worker, Worker { job, phase: Phase::Starting, used: false, asked: None });
             effects.push(PoolEffect::Start(worker, Box::new(code.clone())));
         }
     }

@@ -287,6 +287,10 @@ impl World {
             NodeFrame::Place(placed) => self.tell_local_at(at, MAIN, ready, LocalEvent::Place(placed)),
             NodeFrame::ForProcess { to, frame } if to.node == me => self.to_process(at, to, *frame),
             NodeFrame::ForProcess { .. } => {}
+            NodeFrame::Unfit(job) => {
+                let peer = self.nodes[from as usize].id;
+                self.tell_local_at(at, MAIN, ready, LocalEvent::PeerUnfit(peer, job));
+            }
             NodeFrame::Return(lease) => self.tell_local_at(at, MAIN, ready, LocalEvent::Return(lease)),
             NodeFrame::Gone { process, reason } => {
                 self.tell_local(at, MAIN, LocalEvent::Gone(process));

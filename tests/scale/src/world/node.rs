@@ -218,6 +218,7 @@ impl World {
             LocalEvent::Group(from, frame) => core.on_group(now, from, *frame, &mut effects),
             LocalEvent::Worker(lease, worker) => core.on_worker(lease, worker, &mut effects),
             LocalEvent::NoWorker(lease, reason) => core.on_no_worker(lease, &reason, &mut effects),
+            LocalEvent::PeerUnfit(peer, job) => core.on_peer_unfit(now, peer, job),
             LocalEvent::Unfit(job, why) => core.on_unfit(job, why),
             LocalEvent::Gone(process) => core.on_gone(process, &mut effects),
             LocalEvent::Ended(process, reason) => {
@@ -276,6 +277,7 @@ impl World {
                     self.to_process(at, owner, FromNode::Short { class, node, lacking });
                 }
                 LocalEffect::Kill(worker, _) => self.kill(at, worker.worker),
+                LocalEffect::Unfit(node, job) => self.to_node(at, node, NodeFrame::Unfit(job)),
                 LocalEffect::Infeasible(owner, class, reason) => {
                     self.to_process(at, owner, FromNode::Infeasible { class, reason });
                 }

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use actinic_gcs::JobId;
+
 use super::{bundles::group_of, Granted, Key, LocalCore, NodeLoad, Served, Wanted};
 
-/// Jobs of which a node says that it is unfit for them.
+/// Jobs of which a node says why it is unfit for them; of others it says that it is.
 const UNFIT_TOLD_MAX: usize = 32;
 
 impl LocalCore {
@@ -27,7 +29,10 @@ impl LocalCore {
             known_us = known_us.saturating_add(work.tasks.max(1).saturating_mul(work.task_us));
         }
         let task_us = known_us / known.max(1);
-        let unfit = self.unfit.iter().take(UNFIT_TOLD_MAX).map(|(job, why)| (*job, why.clone())).collect();
+        let told = |(n, (job, why)): (usize, (&JobId, &String))| {
+            (*job, if n < UNFIT_TOLD_MAX { why.clone() } else { String::new() })
+        };
+        let unfit = self.unfit.iter().enumerate().map(told).collect();
         NodeLoad { free, waiting, tasks, task_us, bandwidth: self.bandwidth, workers, unfit, revision }
     }
 

@@ -30,11 +30,12 @@ impl LocalCore {
             return true;
         }
         let spec = &wanted.spec;
-        if group_of(wanted).is_some() || self.bound_to(spec).is_some() || self.waits_for_lost(spec) {
+        if group_of(wanted).is_some() || self.bound_to(wanted).is_some() || self.waits_for_lost(spec) {
             return false;
         }
         let may = wanted.spec.strategy != SchedulingStrategy::Spread && wanted.spec.admits(&self.labels);
-        let waited = wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + LOCALITY_MS) || self.is_bound_here(spec);
+        let waited =
+            wanted.unmet_since.is_some_and(|since| now.0 >= since.0 + LOCALITY_MS) || self.is_bound_here(wanted);
         may && (waited || !self.would_rather_be_elsewhere(wanted))
     }
 
@@ -54,7 +55,7 @@ impl LocalCore {
     /// Whether it is not to wait for this node before others are asked.
     fn goes_at_once(&self, wanted: &Wanted) -> bool {
         wanted.spec.strategy == SchedulingStrategy::Spread
-            || self.bound_to(&wanted.spec).is_some()
+            || self.bound_to(wanted).is_some()
             || self.never_here(wanted)
             || self.would_rather_be_elsewhere(wanted)
     }
@@ -66,14 +67,15 @@ impl LocalCore {
     }
 
     /// The other node to which a demand is bound, while that is there; not if it can do without and that can never meet it.
-    pub(super) fn bound_to(&self, spec: &ClassSpec) -> Option<NodeId> {
+    pub(super) fn bound_to(&self, wanted: &Wanted) -> Option<NodeId> {
+        let spec = &wanted.spec;
         let SchedulingStrategy::NodeAffinity { node, soft } = spec.strategy else { return None };
         let has = self.peers.get(&node)?;
-        (!soft || has.covers(&spec.demand)).then_some(node)
+        (!soft || self.takes(node, wanted.code.job, has, spec)).then_some(node)
     }
 
     /// Whether a demand waits for a node that was cut off, and for no other.
-    fn waits_for_lost(&self, spec: &ClassSpec) -> bool {
+    pub(super) fn waits_for_lost(&self, spec: &ClassSpec) -> bool {
         let SchedulingStrategy::NodeAffinity { node, soft: false } = spec.strategy else { return false };
         node != self.node && !self.peers.contains_key(&node)
     }
@@ -92,7 +94,7 @@ impl LocalCore {
         let tell: Vec<(Key, u32)> =
             self.wanted.active().filter_map(|(key, wanted)| Some((*key, self.abroad(now, key, wanted)?))).collect();
         for (key, abroad) in tell {
-            let bound = self.wanted.get(&key).and_then(|wanted| self.bound_to(&wanted.spec));
+            let bound = self.wanted.get(&key).and_then(|wanted| self.bound_to(wanted));
             let Some(wanted) = self.wanted.change(&key) else { continue };
             // While an owner works off a long queue it changes all the time.
             let since_told = now.0.saturating_sub(wanted.told_at.0);
@@ -120,7 +122,7 @@ impl LocalCore {
 
     /// How many leases of a demand are to be had elsewhere, where a global scheduler is to be told of it now.
     fn abroad(&self, now: Millis, key: &Key, wanted: &Wanted) -> Option<u32> {
-        let stays = self.is_bound_here(&wanted.spec) || self.waits_for_lost(&wanted.spec);
+        let stays = self.is_bound_here(wanted) || self.waits_for_lost(&wanted.spec);
         if key.placed || group_of(wanted).is_some() || stays {
             return None;
         }
@@ -143,7 +145,7 @@ impl LocalCore {
 
     /// When something is due after this pass. What is overdue waits for a word of others: this pass could do nothing about it.
     pub(super) fn next_due(&self, now: Millis) -> Option<Millis> {
-        let mut due = self.next_doomed().into_iter().chain(self.next_unbound()).min();
+        let mut due = self.next_doomed().into_iter().chain(self.next_unbound(now)).min();
         for (key, wanted) in self.wanted.active() {
             let served_elsewhere = !key.placed && group_of(wanted).is_some();
             let mut at = |millis: u64| {

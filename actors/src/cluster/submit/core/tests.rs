@@ -237,7 +237,10 @@ fn what_can_never_run_is_told_for_each_task() {
     kit.submit(0..2);
     kit.take();
     kit.core.on_infeasible(kit.class, "no node has so much", &mut kit.effects);
-    assert_eq!(kit.take().len(), 2);
+    let effects = kit.take();
+    assert_eq!(effects.iter().filter(|effect| matches!(effect, SubmitEffect::Infeasible(..))).count(), 2);
+    // Whoever has said so may be another than the node.
+    assert!(effects.iter().any(|effect| matches!(effect, SubmitEffect::Demand(demand) if demand.want == 0)));
 }
 
 #[test]
@@ -400,4 +403,28 @@ fn once_a_group_was_removed_no_task_is_sent_into_it_any_more() {
     assert!(kit.take().contains(&SubmitEffect::Return(lease(1))));
     kit.done(2, 3, 1);
     assert!(kit.take().contains(&SubmitEffect::Return(lease(2))));
+}
+
+#[test]
+fn a_lease_that_comes_though_none_is_wanted_any_more_is_not_wanted_for_being_there() {
+    let mut kit = kit();
+    kit.submit(0..1);
+    kit.grant(1);
+    assert_eq!(kit.sent(), [(1, 0)]);
+    kit.done(1, 0, 10);
+    kit.take();
+    // Its node grants another in the moment in which it comes back, since that it is not wanted takes a longer way.
+    kit.core.on_time(Millis(10_000), &mut kit.effects);
+    kit.core.settle(&mut kit.effects);
+    let effects = kit.take();
+    assert!(
+        matches!(effects.iter().rfind(|e| matches!(e, SubmitEffect::Demand(_))), Some(SubmitEffect::Demand(d)) if d.want == 0)
+    );
+    assert_eq!(returned(effects), [1]);
+    kit.grant(2);
+    kit.core.settle(&mut kit.effects);
+    assert_eq!(kit.wanted(), [0; 0]);
+    kit.core.on_time(Millis(20_000), &mut kit.effects);
+    kit.core.settle(&mut kit.effects);
+    assert_eq!(returned(kit.take()), [2]);
 }

@@ -35,6 +35,14 @@ impl<T: Queued + Clone> SubmitCore<T> {
         }
     }
 
+    /// Tells the node at once what is wanted of a class, whatever it was told.
+    pub(super) fn tell_now(&mut self, id: ClassId, effects: &mut Vec<SubmitEffect<T>>) {
+        let Some(class) = self.classes.get_mut(&id) else { return };
+        let want = wanted(class);
+        self.revision += 1;
+        effects.push(SubmitEffect::Demand(Box::new(tell(id, class, want, self.revision))));
+    }
+
     /// Tells the node of a class at once if it knows of none yet; whether there was something to tell.
     pub fn settle_new(&mut self, id: ClassId, effects: &mut Vec<SubmitEffect<T>>) -> bool {
         let Some(class) = self.classes.get_mut(&id).filter(|class| class.told == 0 && !class.queue.is_empty()) else {
@@ -59,7 +67,9 @@ fn tell<T>(id: ClassId, class: &mut Class<T>, want: u32, revision: u64) -> Deman
 /// Leases wanted in all: enough to end what is queued and under way in time, and those that are held.
 fn wanted<T>(class: &Class<T>) -> u32 {
     if class.queue.is_empty() {
-        return class.leases.min(WANT_MAX);
+        // One that comes though it was not wanted any more, since that took a longer way, is given back unused: were it wanted,
+        // its node would grant it again, for ever.
+        return class.leases.min(class.told).min(WANT_MAX);
     }
     // One that has stalled is of no use to others, whatever its task was expected to take.
     let needed = class.pace.workers() + class.pace.stalled_short();

@@ -330,3 +330,21 @@ fn a_job_is_over_when_its_driver_s_node_is_dead_and_not_when_that_is_cut_off() {
     assert_eq!(take(&core, &mut effects), [PoolEffect::Stop(WorkerId(1))]);
     assert_eq!(core.len(), 2, "those of another node's job and of detached actors are left alone");
 }
+
+#[test]
+fn an_actor_has_a_worker_that_owns_nothing_of_others_and_holds_up_no_task() {
+    let (mut core, mut effects) = (PoolCore::new(NodeId(1)), Vec::new());
+    core.on_need(lease(1), LeaseFor::Tasks, &code(1), &mut effects);
+    core.on_ready(Millis(0), WorkerId(1), &mut effects);
+    core.on_ended(Millis(0), lease(1), &mut effects);
+    take(&core, &mut effects);
+    // The first has run tasks, and ends with no actor.
+    core.on_need(lease(2), LeaseFor::Actor, &code(1), &mut effects);
+    assert_eq!(started(&take(&core, &mut effects)), [2]);
+    core.on_need(lease(3), LeaseFor::Tasks, &code(1), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Assign(lease(3), WorkerId(1))]);
+    core.on_ready(Millis(1), WorkerId(2), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Assign(lease(2), WorkerId(2))]);
+    core.on_ended(Millis(2), lease(2), &mut effects);
+    assert_eq!(take(&core, &mut effects), [PoolEffect::Stop(WorkerId(2))]);
+}
