@@ -63,7 +63,7 @@ fn tasks_go_where_their_inputs_are_and_who_is_not_told_waits_for_the_network() {
     assert!(without.mean_ms > 10.0 * large.mean_ms, "{large:?}, {without:?}");
     let beside = run_on(true, 100 << 20, false);
     assert_eq!(beside.moved_bytes, 0, "on one machine nothing is moved");
-    assert!(beside.mean_ms < 2.0 * large.mean_ms, "{beside:?}, {large:?}");
+    assert!(beside.mean_ms < without.mean_ms / 10.0, "{beside:?}, {without:?}");
 }
 
 #[test]
